@@ -1,0 +1,53 @@
+"""One way to put a file in its place: whole and durable, or not there at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+# Leading dot: hidden from every reader that opens a folder of parquet or HDF5 files.
+TEMPORARY_SUFFIX: Final = ".tmp"
+
+
+def temporary_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+
+
+def write_durably(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, fsync it, rename it, fsync the folder.
+
+    A reader sees the former file or the new one, never a part; after a power cut as well.
+    """
+    make_durable_folder(path.parent)
+    temporary = temporary_beside(path)
+    try:
+        write(temporary)
+        fsync_path(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    fsync_path(path.parent)
+
+
+def make_durable_folder(folder: Path) -> None:
+    """`mkdir -p`, with each new name fsynced into its parent."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        fsync_path(new.parent)
+
+
+def fsync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

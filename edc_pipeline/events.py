@@ -1,0 +1,203 @@
+"""The three event types: their columns, how each is stored, and what makes two events the same.
+
+This is the only such table. The struct classes below *are* the table: a field's annotation says
+how it is stored and what it means, and everything else (parquet schema, HDF5 layout, column docs
+in the Dagster UI, `edc decode` output) is derived from `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isinf, isnan
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+EventType = Literal["trade", "quote", "ref_px"]
+EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
+
+AssetClass = Literal["equity", "etf", "fx", "crypto", "future", "option", "index"]
+ASSET_CLASSES: Final[tuple[AssetClass, ...]] = get_args(AssetClass)
+
+Stored = Literal["time", "int64", "int32", "float64", "text"]
+
+NAN: Final = float("nan")
+
+# int64 nanoseconds since 1970 reach from 1677-09-21 to 2262-04-11; the lowest value is NaT.
+NS_MIN: Final = -(2**63) + 1
+NS_MAX: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column is stored and what it means."""
+
+    name: str
+    stored: Stored
+    meaning: str
+    unit: str = ""
+    content: bool = True  # part of what the vendor said; False for what we added on the way
+
+
+def _as(stored: Stored, meaning: str, unit: str = "", *, content: bool = True) -> Column:
+    return Column("", stored, meaning, unit, content)
+
+
+class Event(msgspec.Struct, kw_only=True, gc=False, tag_field="event_type"):
+    """What every event carries, in this order. `gc=False`: rows hold only atoms, so no cycles."""
+
+    ts_event: Annotated[int, _as("time", "when it happened, by the vendor's clock", "ns UTC")]
+    ts_source: Annotated[
+        Literal["vendor", "receive"], _as("text", "whose clock ts_event is: vendor or receive")
+    ] = "vendor"
+    symbol: Annotated[str, _as("text", "upper case, e.g. BRK.B, EUR/USD, BTC/USD")]
+    asset_class: Annotated[AssetClass, _as("text", "equity etf fx crypto future option index")]
+    vendor: Annotated[str, _as("text", "who sent it, e.g. tiingo")]
+    feed: Annotated[str, _as("text", "the vendor's product, e.g. iex")]
+    venue: Annotated[str, _as("text", "exchange code, empty where the vendor names none")] = ""
+    event_id: Annotated[str, _as("text", "the vendor's own id, empty where it sends none")] = ""
+    seq: Annotated[int, _as("int64", "the vendor's sequence number, -1 where none")] = -1
+    occurrence: Annotated[
+        int, _as("int32", "0, 1, 2 … over genuine copies of identical content", content=False)
+    ] = 0
+    origin: Annotated[
+        Literal["live", "snapshot", "backfill"],
+        _as("text", "how it reached us: live, snapshot or backfill", content=False),
+    ] = "live"
+    status: Annotated[
+        Literal["LIVE", "STALE"],
+        _as("text", "STALE between a detected gap and its end, else LIVE", content=False),
+    ] = "LIVE"
+    created_at: Annotated[int, _as("time", "when we received it", "ns UTC", content=False)]
+
+
+class Trade(Event, kw_only=True, gc=False, tag="trade"):
+    event_type: ClassVar[EventType] = "trade"
+
+    price: Annotated[float, _as("float64", "price of one unit, NaN where not given", "quote ccy")]
+    size: Annotated[float, _as("float64", "units traded, NaN where not given", "units")]
+    side: Annotated[
+        Literal["buy", "sell", ""], _as("text", "the aggressor's side, empty where unknown")
+    ] = ""
+    conditions: Annotated[str, _as("text", "the vendor's conditions, separated by spaces")] = ""
+
+
+class Quote(Event, kw_only=True, gc=False, tag="quote"):
+    event_type: ClassVar[EventType] = "quote"
+
+    bid_price: Annotated[float, _as("float64", "best bid, NaN where not given", "quote ccy")]
+    bid_size: Annotated[float, _as("float64", "units bid, NaN where not given", "units")]
+    ask_price: Annotated[float, _as("float64", "best ask, NaN where not given", "quote ccy")]
+    ask_size: Annotated[float, _as("float64", "units asked, NaN where not given", "units")]
+
+
+class RefPx(Event, kw_only=True, gc=False, tag="ref_px"):
+    event_type: ClassVar[EventType] = "ref_px"
+
+    price: Annotated[float, _as("float64", "the reference price", "quote ccy")]
+    kind: Annotated[
+        str, _as("text", "what the price is: reference last mid open high low close prev_close …")
+    ]
+    size: Annotated[float, _as("float64", "units, NaN where not given", "units")] = NAN
+
+
+AnyEvent = Trade | Quote | RefPx
+EVENT_CLASSES: Final[dict[EventType, type[Trade] | type[Quote] | type[RefPx]]] = {
+    "trade": Trade,
+    "quote": Quote,
+    "ref_px": RefPx,
+}
+
+
+def _columns_of(event_class: type[Event]) -> tuple[Column, ...]:
+    hints = get_type_hints(event_class, include_extras=True)
+    columns = []
+    for name in event_class.__struct_fields__:
+        spec: Column = hints[name].__metadata__[0]
+        columns.append(Column(name, spec.stored, spec.meaning, spec.unit, spec.content))
+    return tuple(columns)
+
+
+COLUMNS: Final[dict[EventType, tuple[Column, ...]]] = {
+    event_type: _columns_of(event_class) for event_type, event_class in EVENT_CLASSES.items()
+}
+
+# A micro-batch row carries these two besides; the daily file leaves them out. They lead from a
+# row back to the vendor's bytes, and counted dedupe needs to know which connection delivered what.
+LINEAGE_COLUMNS: Final[tuple[Column, ...]] = (
+    Column("connection", "text", "the connection that delivered the frame", content=False),
+    Column("frame", "int64", "the frame's ordinal in its collector's journal", content=False),
+)
+
+ROW_OF: Final[dict[EventType, Callable[[Any], tuple[Any, ...]]]] = {
+    event_type: attrgetter(*(c.name for c in columns)) for event_type, columns in COLUMNS.items()
+}
+
+
+def content_columns(event_type: EventType) -> tuple[str, ...]:
+    """The columns that say what the vendor said: two events that agree in all are the same content.
+
+    `ts_event` belongs to them unless it is our own receive time (`ts_source == "receive"`); then
+    it is no more part of the content than `created_at` is.
+    """
+    return tuple(c.name for c in COLUMNS[event_type] if c.content)
+
+
+_CONTENT_OF: Final[dict[EventType, Callable[[Any], tuple[Any, ...]]]] = {
+    event_type: attrgetter(*content_columns(event_type)) for event_type in EVENT_TYPES
+}
+assert all(content_columns(event_type)[0] == "ts_event" for event_type in EVENT_TYPES)
+
+
+def content_key(event: AnyEvent) -> tuple[object, ...]:
+    """A hashable key, equal exactly when two events say the same: NaN equals NaN, −0.0 equals 0.0.
+
+    Floats are told apart by value, never by spelling, so this agrees with the consolidation.
+    """
+    values = [
+        None if isinstance(v, float) and isnan(v) else v
+        for v in _CONTENT_OF[event.event_type](event)
+    ]
+    if event.ts_source == "receive":
+        values[0] = None
+    return (event.event_type, *values)
+
+
+def number_occurrences(events: Sequence[AnyEvent]) -> None:
+    """Number identical events of one frame 0, 1, 2 …, in place: they are genuine copies."""
+    if len(events) < 2:
+        return
+    seen: dict[tuple[object, ...], int] = {}
+    for event in events:
+        key = content_key(event)
+        event.occurrence = seen.get(key, 0)
+        seen[key] = event.occurrence + 1
+
+
+def first_fault(event: AnyEvent) -> str | None:
+    """Why this event must not be stored, or None. The last gate before the spool."""
+    if not event.symbol:
+        return "symbol: empty"
+    if not NS_MIN <= event.ts_event <= NS_MAX:
+        return f"ts_event: {event.ts_event} ns is outside what int64 holds (1677 to 2262)"
+    for name, value in _numbers(event):
+        if isinf(value):
+            return f"{name}: {value} is not a finite number"
+    return None
+
+
+def _numbers(event: AnyEvent) -> Iterable[tuple[str, float]]:
+    if isinstance(event, Trade):
+        return (("price", event.price), ("size", event.size))
+    if isinstance(event, RefPx):
+        return (("price", event.price), ("size", event.size))
+    return (
+        ("bid_price", event.bid_price),
+        ("bid_size", event.bid_size),
+        ("ask_price", event.ask_price),
+        ("ask_size", event.ask_size),
+    )

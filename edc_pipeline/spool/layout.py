@@ -1,0 +1,61 @@
+"""The names inside a spool. Nothing outside this room spells them.
+
+    spool/
+      event_type=trade/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
+      _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
+      _ledger.sqlite
+      _collector.lock
+
+What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass over.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from edc_pipeline.events import EVENT_TYPES, EventType
+from edc_pipeline.market_day import parse_day
+
+LEDGER: Final = "_ledger.sqlite"
+LOCK: Final = "_collector.lock"
+QUARANTINE: Final = "_quarantine"
+
+_NAME: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.parquet")
+
+
+def day_folder(spool: Path, event_type: EventType, day: dt.date) -> Path:
+    return spool / f"event_type={event_type}" / f"day={day.isoformat()}"
+
+
+def quarantine_folder(spool: Path, day: dt.date) -> Path:
+    return spool / QUARANTINE / f"day={day.isoformat()}"
+
+
+def batch_name(collector: str, first_frame: int, last_frame: int) -> str:
+    return f"{collector}-{first_frame:012d}-{last_frame:012d}.parquet"
+
+
+def batch_files(spool: Path, event_type: EventType, day: dt.date) -> list[Path]:
+    """The micro-batches of a day, by name; temporary files are not among them."""
+    folder = day_folder(spool, event_type, day)
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))
+
+
+def quarantine_files(spool: Path, day: dt.date) -> list[Path]:
+    folder = quarantine_folder(spool, day)
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))
+
+
+def days_in(spool: Path) -> Iterator[tuple[EventType, dt.date]]:
+    """Every (event type, day) that has a folder in the spool, by type and day."""
+    for event_type in EVENT_TYPES:
+        for folder in sorted((spool / f"event_type={event_type}").glob("day=*")):
+            yield event_type, parse_day(folder.name.removeprefix("day="))

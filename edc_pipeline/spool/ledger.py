@@ -1,0 +1,237 @@
+"""The ledger: what came in, what became of it, and what is missing. One SQLite file a spool.
+
+For each feed and day: frames received = frames with events + control + quarantined, and
+events out = rows in micro-batches = rows in the daily file + duplicates. Each number is recorded
+where it arises: frames and events by the collector, in one transaction a flush; rows in the
+footers of the micro-batches; duplicates in the daily file's certificate.
+
+A frame belongs to the day it was received, an event to the day it happened.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from edc_pipeline.durable_file import make_durable_folder
+from edc_pipeline.events import EventType
+from edc_pipeline.spool.layout import LEDGER
+
+GapState = Literal["open", "closed", "filled", "unfillable"]
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS collectors (
+    collector TEXT PRIMARY KEY, started_at INTEGER NOT NULL, stopped_at INTEGER,
+    flushed_frame INTEGER NOT NULL DEFAULT -1, flushed_at INTEGER, ended TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS frames (
+    collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL, feed TEXT NOT NULL,
+    day TEXT NOT NULL, received INTEGER NOT NULL, with_events INTEGER NOT NULL,
+    control INTEGER NOT NULL, quarantined INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (collector, name, day)
+) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+    collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL, feed TEXT NOT NULL,
+    event_type TEXT NOT NULL, day TEXT NOT NULL, events INTEGER NOT NULL,
+    PRIMARY KEY (collector, name, event_type, day)
+) STRICT;
+CREATE TABLE IF NOT EXISTS gaps (
+    id INTEGER PRIMARY KEY, collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL,
+    feed TEXT NOT NULL, symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER,
+    size INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(slots=True)
+class FrameCounts:
+    """received = with_events + control + quarantined, always."""
+
+    received: int = 0
+    with_events: int = 0
+    control: int = 0
+    quarantined: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: FrameCounts) -> FrameCounts:
+        return FrameCounts(
+            self.received + other.received,
+            self.with_events + other.with_events,
+            self.control + other.control,
+            self.quarantined + other.quarantined,
+            self.bytes + other.bytes,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        return self.received == self.with_events + self.control + self.quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A feed as configured (`name`) and the vendor's product that it takes."""
+
+    name: str
+    vendor: str
+    feed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time in which a feed may have spoken and we did not hear it."""
+
+    id: int
+    source: Source
+    symbol: str  # empty: the whole feed
+    from_ns: int
+    to_ns: int | None  # None while it lasts
+    size: int | None  # messages missed, where the vendor numbers them
+    state: GapState
+    reason: str
+
+
+class Ledger:
+    """Opens, on any thread, a connection for each use: uses are few, a flush or a look."""
+
+    def __init__(self, spool: Path) -> None:
+        self.path = spool / LEDGER
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        make_durable_folder(self.path.parent)
+        connection = sqlite3.connect(self.path, timeout=30.0)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    # What the collector writes
+
+    def collector_started(self, collector: str, at: int) -> None:
+        with self._open() as db:
+            db.execute(
+                "INSERT INTO collectors (collector, started_at) VALUES (?, ?)", (collector, at)
+            )
+
+    def collector_stopped(self, collector: str, at: int, ended: str) -> None:
+        with self._open() as db:
+            db.execute(
+                "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
+                (at, ended, collector),
+            )
+
+    def flushed(
+        self,
+        collector: str,
+        *,
+        through_frame: int,
+        at: int,
+        frames: Mapping[tuple[Source, dt.date], FrameCounts],
+        events: Mapping[tuple[Source, EventType, dt.date], int],
+    ) -> None:
+        """Add what frames up to `through_frame` came to, in one transaction."""
+        with self._open() as db:
+            db.execute(
+                "UPDATE collectors SET flushed_frame = ?, flushed_at = ? WHERE collector = ?",
+                (through_frame, at, collector),
+            )
+            db.executemany(
+                "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " received = received + excluded.received,"
+                " with_events = with_events + excluded.with_events,"
+                " control = control + excluded.control,"
+                " quarantined = quarantined + excluded.quarantined,"
+                " bytes = bytes + excluded.bytes",
+                [
+                    (
+                        *(collector, s.name, s.vendor, s.feed, day.isoformat()),
+                        *(c.received, c.with_events, c.control, c.quarantined, c.bytes),
+                    )
+                    for (s, day), c in frames.items()
+                ],
+            )
+            db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " events = events + excluded.events",
+                [
+                    (collector, s.name, s.vendor, s.feed, event_type, day.isoformat(), n)
+                    for (s, event_type, day), n in events.items()
+                ],
+            )
+
+    def gap_opened(self, collector: str, source: Source, from_ns: int, reason: str) -> int:
+        with self._open() as db:
+            cursor = db.execute(
+                "INSERT INTO gaps (collector, name, vendor, feed, symbol, from_ns, state, reason)"
+                " VALUES (?, ?, ?, ?, '', ?, 'open', ?)",
+                (collector, source.name, source.vendor, source.feed, from_ns, reason),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    def gap_closed(self, gap_id: int, to_ns: int) -> None:
+        """The feed speaks again. What was said meanwhile is still missing."""
+        with self._open() as db:
+            db.execute("UPDATE gaps SET to_ns = ?, state = 'closed' WHERE id = ?", (to_ns, gap_id))
+
+    # What everybody reads
+
+    def frames(self, day: dt.date | None = None) -> dict[Source, FrameCounts]:
+        """Frames by feed, of one day of receipt or of all."""
+        totals: dict[Source, FrameCounts] = {}
+        for row in self._rows(
+            "SELECT name, vendor, feed, received, with_events, control, quarantined, bytes"
+            " FROM frames WHERE ? IS NULL OR day = ? ORDER BY name",
+            *(2 * [None if day is None else day.isoformat()]),
+        ):
+            source = Source(*row[:3])
+            totals[source] = totals.get(source, FrameCounts()) + FrameCounts(*row[3:])
+        return totals
+
+    def events_out(self, event_type: EventType, day: dt.date) -> dict[Source, int]:
+        """Events that the collectors gave out for a day, by feed."""
+        return {
+            Source(*row[:3]): row[3]
+            for row in self._rows(
+                "SELECT name, vendor, feed, sum(events) FROM events"
+                " WHERE event_type = ? AND day = ? GROUP BY name, vendor, feed ORDER BY name",
+                event_type,
+                day.isoformat(),
+            )
+        }
+
+    def gaps(self, from_ns: int | None = None, to_ns: int | None = None) -> list[Gap]:
+        """Gaps that touch the span, oldest first."""
+        return [
+            Gap(row[0], Source(*row[1:4]), *row[4:])
+            for row in self._rows(
+                "SELECT id, name, vendor, feed, symbol, from_ns, to_ns, size, state, reason"
+                " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR to_ns > ?)"
+                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, id",
+                *(from_ns, from_ns, to_ns, to_ns),
+            )
+        ]
+
+    def last_flush(self) -> tuple[str, int, int | None] | None:
+        """The latest collector: its name, when it flushed last (ns) and when it stopped."""
+        for row in self._rows(
+            "SELECT collector, coalesce(flushed_at, started_at), stopped_at FROM collectors"
+            " ORDER BY started_at DESC LIMIT 1"
+        ):
+            return row[0], row[1], row[2]
+        return None
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        if not self.path.exists():
+            return []
+        with self._open() as db:
+            return db.execute(query, values).fetchall()

@@ -1,0 +1,170 @@
+"""A micro-batch: one parquet file of rows of one event type and day, from one collector.
+
+Written whole and durable or not at all. Its footer says what it holds, so that a plan over
+thousands of them needs no row to be read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from edc_pipeline import __version__
+from edc_pipeline.durable_file import write_durably
+from edc_pipeline.events import (
+    COLUMNS,
+    EVENT_TYPES,
+    LINEAGE_COLUMNS,
+    ROW_OF,
+    SCHEMA_VERSION,
+    AnyEvent,
+    EventType,
+    Stored,
+)
+from edc_pipeline.spool.layout import batch_name, day_folder
+
+FOOTER_KEY: Final = b"edc"
+
+# Times are plain int64 ns: Spark refuses nanosecond timestamps and DuckDB cuts those with a zone
+# to microseconds, while every engine reads an int64 exactly.
+_ARROW: Final[dict[Stored, pa.DataType]] = {
+    "time": pa.int64(),
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "float64": pa.float64(),
+    "text": pa.string(),
+}
+
+SCHEMAS: Final[dict[EventType, pa.Schema]] = {
+    event_type: pa.schema(
+        [
+            pa.field(c.name, _ARROW[c.stored], nullable=False)
+            for c in (*COLUMNS[event_type], *LINEAGE_COLUMNS)
+        ]
+    )
+    for event_type in EVENT_TYPES
+}
+
+
+class Footer(msgspec.Struct, kw_only=True, frozen=True):
+    """What a micro-batch says of itself. Frames are ordinals in the collector's journal."""
+
+    schema_version: int
+    event_type: EventType
+    day: str
+    collector: str
+    rows: int
+    rows_by_feed: dict[str, int]  # "tiingo/iex" → rows
+    min_ts_event: int
+    max_ts_event: int
+    first_frame: int  # this file holds every row of its type and day that frames
+    last_frame: int  # first_frame … last_frame of its collector gave
+    code_version: str
+
+
+class UnreadableBatch(Exception):
+    """A file in the spool that is not a whole micro-batch; the message says which and why."""
+
+
+def rows_to_table(
+    event_type: EventType,
+    events: Sequence[AnyEvent],
+    connections: Sequence[str],
+    frames: Sequence[int],
+) -> pa.Table:
+    schema = SCHEMAS[event_type]
+    columns = [*zip(*map(ROW_OF[event_type], events), strict=True), connections, frames]
+    arrays = [
+        pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def write_micro_batch(
+    spool: Path,
+    *,
+    event_type: EventType,
+    day: dt.date,
+    collector: str,
+    first_frame: int,
+    last_frame: int,
+    table: pa.Table,
+) -> tuple[Path, Footer]:
+    """Write one micro-batch durably and say where it lies. The table must not be empty."""
+    span = pc.min_max(table["ts_event"]).as_py()
+    feeds = zip(table["vendor"].to_pylist(), table["feed"].to_pylist(), strict=True)
+    footer = Footer(
+        schema_version=SCHEMA_VERSION,
+        event_type=event_type,
+        day=day.isoformat(),
+        collector=collector,
+        rows=table.num_rows,
+        rows_by_feed=dict(sorted(Counter(f"{v}/{f}" for v, f in feeds).items())),
+        min_ts_event=span["min"],
+        max_ts_event=span["max"],
+        first_frame=first_frame,
+        last_frame=last_frame,
+        code_version=__version__,
+    )
+    path = day_folder(spool, event_type, day) / batch_name(collector, first_frame, last_frame)
+    write_table_durably(path, table, footer)
+    return path, footer
+
+
+def write_table_durably(path: Path, table: pa.Table, footer: msgspec.Struct) -> None:
+    """A parquet file as this spool writes them: zstd 1, checksummed pages, our footer."""
+    metadata = {**(table.schema.metadata or {}), FOOTER_KEY: msgspec.json.encode(footer)}
+    text = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    # A flipped byte inside a page passes unseen unless pages carry checksums (measured).
+    write_durably(
+        path,
+        lambda temporary: pq.write_table(
+            table.replace_schema_metadata(metadata),
+            temporary,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=text,
+            write_page_checksum=True,
+        ),
+    )
+
+
+def read_footer(path: Path) -> Footer:
+    """What a micro-batch says of itself; `UnreadableBatch` for a torn or foreign file."""
+    try:
+        metadata = pq.read_metadata(path)
+        raw = (metadata.metadata or {}).get(FOOTER_KEY)
+        if raw is None:
+            raise UnreadableBatch(f"{path.name}: no {FOOTER_KEY.decode()!r} entry in its footer")
+        footer = msgspec.json.decode(raw, type=Footer)
+    except (OSError, pa.ArrowException, msgspec.MsgspecError) as error:
+        raise UnreadableBatch(f"{path.name}: {error}") from error
+    if footer.schema_version != SCHEMA_VERSION:
+        raise UnreadableBatch(
+            f"{path.name}: schema version {footer.schema_version}, this code reads {SCHEMA_VERSION}"
+        )
+    if footer.rows != metadata.num_rows:
+        raise UnreadableBatch(
+            f"{path.name}: its footer says {footer.rows} rows, the file holds {metadata.num_rows}"
+        )
+    return footer
+
+
+def read_micro_batch(path: Path, event_type: EventType) -> pa.Table:
+    """The rows of a micro-batch, every page's checksum tested."""
+    try:
+        # partitioning=None: the folder names are not columns of ours.
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise UnreadableBatch(f"{path.name}: {error}") from error
+    if table.schema.names != SCHEMAS[event_type].names:
+        raise UnreadableBatch(f"{path.name}: its columns are {table.schema.names}")
+    return table.cast(SCHEMAS[event_type])

@@ -1,0 +1,1 @@
+"""The vendors: bytes in, events out."""

@@ -1,0 +1,136 @@
+"""What every vendor implements. Pure: bytes in, events out, the receive time handed in.
+
+A vendor is one file or folder that exports `VENDOR: Vendor`, and one folder of fixtures. It opens
+no socket, reads no clock and keeps no state beyond its `Session`, which lives as long as one
+connection. The conformance suite in `edc_pipeline_tests/vendors` holds every vendor to this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from edc_pipeline.events import AnyEvent, AssetClass, EventType
+
+Outcome = Literal["events", "control", "quarantined"]
+
+ControlKind = Literal[
+    "heartbeat",  # alive, nothing to say
+    "acknowledged",  # a subscription or login was accepted
+    "refused",  # a subscription was refused, the connection lives on: an alarm
+    "transient",  # an error that a reconnect may mend
+    "fatal",  # an error that no reconnect mends: a bad key, no entitlement
+    "not_wanted",  # known data that is no event type of ours
+    "notice",  # anything else that the vendor documents
+]
+
+
+class Control(msgspec.Struct, frozen=True):
+    """A frame that the vendor documents and that carries no event."""
+
+    kind: ControlKind
+    detail: str = ""
+
+
+class Reading(msgspec.Struct):
+    """What one frame turned out to be.
+
+    A vendor whose frames hold several messages may find events and faults in one frame: the
+    events count, and the frame is kept in quarantine as well, for the part that is missing.
+    """
+
+    events: list[AnyEvent] = msgspec.field(default_factory=list)
+    control: Control | None = None
+    faults: list[str] = msgspec.field(default_factory=list)
+    replies: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.events:
+            return "events"
+        return "quarantined" if self.faults or self.control is None else "control"
+
+
+def quarantined(reason: str) -> Reading:
+    return Reading(faults=[reason])
+
+
+def control(kind: ControlKind, detail: str = "") -> Reading:
+    return Reading(control=Control(kind, detail))
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one connection asks for, in our spelling; the vendor translates."""
+
+    feed: str
+    symbols: tuple[str, ...] = ()  # empty: all that the vendor sends
+    options: Mapping[str, Any] = field(default_factory=dict)
+    asset_classes: Mapping[str, AssetClass] = field(default_factory=dict)  # where the feed's differ
+
+
+class Session(Protocol):
+    """One connection's side of the vendor's protocol, without the connection."""
+
+    def opening(self) -> Sequence[str]:
+        """The messages to send as soon as the connection stands."""
+        ...
+
+    def read(self, frame: bytes, received_at: int) -> Reading:
+        """Read one frame. Never raises, whatever the bytes; what can't be read is a fault."""
+        ...
+
+
+Identity = Literal["id", "counted"]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRule:
+    """What makes two events of a feed the same one.
+
+    `id`: the vendor's `event_id` tells; a second row with the same content is a duplicate.
+    `counted`: no id; identical content on one connection is that many genuine prints, and what
+    another connection delivers of them again is a duplicate.
+    """
+
+    kind: Identity
+    columns: str  # the vendor's own fields that it rests on, for a reader to check
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """One product of a vendor. Every number has its unit in its name."""
+
+    name: str
+    title: str
+    url: str
+    asset_class: AssetClass
+    event_types: tuple[EventType, ...]
+    identity: Mapping[EventType, IdentityRule]
+    check_options: Callable[[Mapping[str, Any]], list[str]]  # what is wrong with them, in words
+    options_help: str = ""
+    heartbeat_s: float | None = None  # how often the vendor speaks when it has nothing to say
+    stale_after_s: float = 60.0  # no frame for so long: the connection is taken for dead
+    max_frame_bytes: int = 1 << 20
+    ways_in: tuple[Literal["websocket", "polling", "webhook"], ...] = ("websocket",)
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    name: str
+    title: str
+    feeds: Mapping[str, FeedSpec]
+    # bytes, receive time in ns, what was asked for → what the frame is. Feed may be "" when the
+    # frame tells by itself (`edc decode` without --feed).
+    decode: Callable[[bytes, int, Subscription], Reading]
+    open_session: Callable[[Subscription, str], Session]  # the second is the secret
+    check_symbol: Callable[[str, str], str | None]  # (feed, our symbol) → what is wrong with it
+    secret: str | None = None  # name of the environment variable, never its value
+    fatal_statuses: frozenset[int] = frozenset({401, 403})  # of the HTTP handshake
+    limits: str = ""
+
+
+NO_SECRET: Final = ""
