@@ -27,6 +27,10 @@ Stored = Literal["time", "int64", "int32", "float64", "text"]
 
 NAN: Final = float("nan")
 
+# The daily file stores text at the width of the day's longest, so one hostile value of a megabyte
+# would cost a megabyte a row. The longest real ones are uuids and lists of condition codes.
+MAX_TEXT_LENGTH: Final = 128
+
 # int64 nanoseconds since 1970 reach from 1677-09-21 to 2262-04-11; the lowest value is NaT.
 NS_MIN: Final = -(2**63) + 1
 NS_MAX: Final = 2**63 - 1
@@ -182,12 +186,26 @@ def first_fault(event: AnyEvent) -> str | None:
     """Why this event must not be stored, or None. The last gate before the spool."""
     if not event.symbol:
         return "symbol: empty"
+    for name, text in _texts(event):
+        if len(text) > MAX_TEXT_LENGTH:
+            return f"{name}: {len(text)} characters, at most {MAX_TEXT_LENGTH} are allowed"
+        if not text.isprintable():
+            return f"{name}: {text!r:.60} holds characters that do not print"
     if not NS_MIN <= event.ts_event <= NS_MAX:
         return f"ts_event: {event.ts_event} ns is outside what int64 holds (1677 to 2262)"
     for name, value in _numbers(event):
         if isinf(value):
             return f"{name}: {value} is not a finite number"
     return None
+
+
+def _texts(event: AnyEvent) -> Iterable[tuple[str, str]]:
+    texts = [("symbol", event.symbol), ("venue", event.venue), ("event_id", event.event_id)]
+    if isinstance(event, Trade):
+        texts.append(("conditions", event.conditions))
+    elif isinstance(event, RefPx):
+        texts.append(("kind", event.kind))
+    return [(name, text) for name, text in texts if text]
 
 
 def _numbers(event: AnyEvent) -> Iterable[tuple[str, float]]:

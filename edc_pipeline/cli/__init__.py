@@ -1,0 +1,74 @@
+"""`edc`: one file a command. Each is imported when it is called, so that `edc --help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from edc_pipeline import __version__
+
+# Name → what it is for, in the order of the data's way.
+COMMANDS: Final = {
+    "doctor": "Tell what is wrong with a set-up, and how to mend it.",
+    "simulate": "Run a simulated exchange on this machine.",
+    "capture": "Capture the feeds of feeds.yaml into the spool.",
+    "decode": "Read frames as a vendor sent them, print events.",
+    "status": "Show what capture is doing and which days are in.",
+    "gaps": "List what is known to be missing.",
+    "consolidate": "Make a day's files from the spool.",
+    "verify": "Re-read daily files and check all that they claim.",
+    "show": "Show what a daily file holds.",
+    "demo": "The whole way in under a minute, without a screen.",
+    "dev": "The simulated exchange and the Dagster UI, together.",
+}
+
+EXIT_FALLS_SHORT: Final = 1
+EXIT_WRONG_CALL: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edc_pipeline.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_Commands,
+    epilog="Exit: 0 done, 1 the data falls short, 2 the call is wrong, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="edc")
+def edc() -> None:
+    """Event Driven Connectivity: live market data in, one trusted file a day out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `edc` command. A user's mistake is told in a line, never in a traceback."""
+    try:
+        outcome = edc.main(args=arguments, prog_name="edc", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # `edc decode … | head`: the reader has enough. Keep Python from complaining at exit.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(outcome if isinstance(outcome, int) else 0)

@@ -5,6 +5,7 @@
       _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _ledger.sqlite
       _collector.lock
+      _status.json
 
 What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass over.
 """
@@ -22,6 +23,7 @@ from edc_pipeline.market_day import parse_day
 
 LEDGER: Final = "_ledger.sqlite"
 LOCK: Final = "_collector.lock"
+STATUS: Final = "_status.json"
 QUARANTINE: Final = "_quarantine"
 
 _NAME: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.parquet")

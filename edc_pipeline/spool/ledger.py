@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,10 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (collector, name, event_type, day)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS gaps (
-    id INTEGER PRIMARY KEY, collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL,
-    feed TEXT NOT NULL, symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER,
-    size INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL
+    collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL, feed TEXT NOT NULL,
+    symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER, size INTEGER,
+    state TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (collector, name, symbol, from_ns)
 ) STRICT;
 """
 
@@ -85,7 +86,6 @@ class Source:
 class Gap:
     """Time in which a feed may have spoken and we did not hear it."""
 
-    id: int
     source: Source
     symbol: str  # empty: the whole feed
     from_ns: int
@@ -137,8 +137,12 @@ class Ledger:
         at: int,
         frames: Mapping[tuple[Source, dt.date], FrameCounts],
         events: Mapping[tuple[Source, EventType, dt.date], int],
+        gaps: Iterable[Gap] = (),
     ) -> None:
-        """Add what frames up to `through_frame` came to, in one transaction."""
+        """Add what frames up to `through_frame` came to, in one transaction.
+
+        A gap is told again when it ends, and then replaces what was told when it began.
+        """
         with self._open() as db:
             db.execute(
                 "UPDATE collectors SET flushed_frame = ?, flushed_at = ? WHERE collector = ?",
@@ -167,21 +171,16 @@ class Ledger:
                     for (s, event_type, day), n in events.items()
                 ],
             )
-
-    def gap_opened(self, collector: str, source: Source, from_ns: int, reason: str) -> int:
-        with self._open() as db:
-            cursor = db.execute(
-                "INSERT INTO gaps (collector, name, vendor, feed, symbol, from_ns, state, reason)"
-                " VALUES (?, ?, ?, ?, '', ?, 'open', ?)",
-                (collector, source.name, source.vendor, source.feed, from_ns, reason),
+            db.executemany(
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(collector, g.source.name, g.source.vendor, g.source.feed, g.symbol),
+                        *(g.from_ns, g.to_ns, g.size, g.state, g.reason),
+                    )
+                    for g in gaps
+                ],
             )
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
-
-    def gap_closed(self, gap_id: int, to_ns: int) -> None:
-        """The feed speaks again. What was said meanwhile is still missing."""
-        with self._open() as db:
-            db.execute("UPDATE gaps SET to_ns = ?, state = 'closed' WHERE id = ?", (to_ns, gap_id))
 
     # What everybody reads
 
@@ -212,14 +211,25 @@ class Ledger:
     def gaps(self, from_ns: int | None = None, to_ns: int | None = None) -> list[Gap]:
         """Gaps that touch the span, oldest first."""
         return [
-            Gap(row[0], Source(*row[1:4]), *row[4:])
+            Gap(Source(*row[:3]), *row[3:])
             for row in self._rows(
-                "SELECT id, name, vendor, feed, symbol, from_ns, to_ns, size, state, reason"
+                "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason"
                 " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR to_ns > ?)"
-                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, id",
+                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name",
                 *(from_ns, from_ns, to_ns, to_ns),
             )
         ]
+
+    def last_heard(self) -> dict[Source, int]:
+        """By feed, when the last collector that took it stopped, or flushed last (ns)."""
+        return {
+            Source(*row[:3]): row[3]
+            for row in self._rows(
+                "SELECT f.name, f.vendor, f.feed,"
+                " max(coalesce(c.stopped_at, c.flushed_at, c.started_at))"
+                " FROM frames f JOIN collectors c USING (collector) GROUP BY 1, 2, 3"
+            )
+        }
 
     def last_flush(self) -> tuple[str, int, int | None] | None:
         """The latest collector: its name, when it flushed last (ns) and when it stopped."""

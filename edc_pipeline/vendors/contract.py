@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -72,6 +72,10 @@ class Subscription:
     asset_classes: Mapping[str, AssetClass] = field(default_factory=dict)  # where the feed's differ
 
 
+# (frame, receive time in ns) → what it is. Never raises; same bytes, same answer.
+Decode = Callable[[bytes, int], Reading]
+
+
 class Session(Protocol):
     """One connection's side of the vendor's protocol, without the connection."""
 
@@ -123,14 +127,11 @@ class Vendor:
     name: str
     title: str
     feeds: Mapping[str, FeedSpec]
-    # bytes, receive time in ns, what was asked for → what the frame is. Feed may be "" when the
-    # frame tells by itself (`edc decode` without --feed).
-    decode: Callable[[bytes, int, Subscription], Reading]
+    # What was asked for → a reader of frames. The feed may be "" where the frame tells by itself
+    # (`edc decode` without --feed).
+    decoder: Callable[[Subscription], Decode]
     open_session: Callable[[Subscription, str], Session]  # the second is the secret
     check_symbol: Callable[[str, str], str | None]  # (feed, our symbol) → what is wrong with it
     secret: str | None = None  # name of the environment variable, never its value
     fatal_statuses: frozenset[int] = frozenset({401, 403})  # of the HTTP handshake
     limits: str = ""
-
-
-NO_SECRET: Final = ""

@@ -1,0 +1,3 @@
+from edc_pipeline.cli import main
+
+main()

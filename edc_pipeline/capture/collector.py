@@ -1,0 +1,270 @@
+"""The collector: connects the feeds, queues what they send, flushes, and drains at the end.
+
+It runs on an event loop that somebody else owns (`capture.run`), with the clock handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.intake import FeedState, Intake
+from edc_pipeline.capture.queues import Queues, Waiting
+from edc_pipeline.capture.report import Report, report_feed
+from edc_pipeline.market_day import DayFinder
+from edc_pipeline.settings import Feed, Settings
+from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.transports.contract import GaveUp, Heard
+from edc_pipeline.transports.websocket import Endpoint, keep_connected
+from edc_pipeline.vendors.contract import Session
+
+log = logging.getLogger(__name__)
+
+# How often the queues are looked at; a flush is at most this late.
+_LOOK_EVERY_S: Final = 0.25
+# Between tries to write to a disk that refuses.
+_RETRY_DISK_S: Final = 2.0
+# Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
+# rubbish at 100 MB/s brings between two looks).
+_QUARANTINE_BYTES: Final = 32 << 20
+
+
+class Collector:
+    """Owns the feeds from connect to drain. The spool's lock is its caller's business."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        collector: str,
+        *,
+        run_id: str = "",
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.collector = collector
+        self._settings = settings
+        self._run_id = run_id
+        self._clock = clock
+        self._ledger = Ledger(settings.spool)
+        self._queues = Queues()
+        self._intake = Intake(self._queues, Admission(settings.capture.horizon_days))
+        self._states = [
+            FeedState(Source(name, feed.vendor, feed.feed))
+            for name, feed in settings.enabled_feeds.items()
+        ]
+        self._started_at = clock()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stop = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._being_written = 0  # rows
+        self._micro_batches = 0
+        self._flushed_at: int | None = None
+        self._flushed_s = time.monotonic()
+        self._disk_problem = ""
+        self._day_of = DayFinder()
+        self._day = self._day_of(self._started_at)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until `stop` is set, or until every feed has given up. Then drain."""
+        self._stop = stop
+        await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
+        for state, at in await asyncio.to_thread(self._last_heard):
+            self._intake.feed_fell_silent(state, at, "no collector was running")
+        listening = [
+            asyncio.create_task(self._hold(state, feed, number, stop))
+            for state, feed in zip(self._states, self._settings.enabled_feeds.values(), strict=True)
+            for number in range(feed.connections)
+        ]
+        flushing = asyncio.create_task(self._flush_when_due())
+        try:
+            await asyncio.gather(*listening)
+        finally:
+            await _ended(listening)
+            await _ended([flushing])
+            await self._drain()
+
+    def report(self) -> Report:
+        return Report(
+            collector=self.collector,
+            pid=os.getpid(),
+            run_id=self._run_id,
+            started_at=self._started_at,
+            at=self._clock(),
+            feeds=[report_feed(state) for state in self._states],
+            waiting_rows=self._waiting_rows,
+            micro_batches=self._micro_batches,
+            flushed_at=self._flushed_at,
+            disk_problem=self._disk_problem,
+            stopping="draining" if self.stopping else "",
+        )
+
+    @property
+    def gave_up(self) -> list[str]:
+        """The feeds that ended on their own, and why."""
+        return [f"{s.source.name}: {s.gave_up}" for s in self._states if s.gave_up]
+
+    # Feeds
+
+    async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
+        line = _Line(self, state, feed, number)
+        spec = feed.spec
+        endpoint = Endpoint(
+            url=feed.address,
+            stale_after_s=spec.stale_after_s,
+            max_frame_bytes=spec.max_frame_bytes,
+            fatal_statuses=feed.vendor_rules.fatal_statuses,
+        )
+        try:
+            await keep_connected(endpoint, line, stop=stop, clock=self._clock)
+        except GaveUp as reason:
+            state.gave_up = str(reason)
+            log.error("%s: gave up: %s", state.source.name, reason)
+
+    def _last_heard(self) -> list[tuple[FeedState, int]]:
+        heard = self._ledger.last_heard()
+        return [(s, heard[s.source]) for s in self._states if s.source in heard]
+
+    def open_session(self, feed: Feed) -> Session:
+        return feed.vendor_rules.open_session(feed.subscription, self._settings.secret(feed))
+
+    def take(
+        self, state: FeedState, connection: str, session: Session, payload: bytes, received_at: int
+    ) -> Heard:
+        heard = self._intake.take(state, connection, session, payload, received_at)
+        if self._waiting_rows >= self._settings.capture.waiting_rows:
+            self._room.clear()
+        return heard
+
+    def fell_silent(self, state: FeedState, reason: str) -> None:
+        since = state.last_frame_at or self._started_at
+        self._intake.feed_fell_silent(state, since, reason)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    async def room(self) -> None:
+        if not self._room.is_set():
+            await self._room.wait()
+
+    # Flushing
+
+    @property
+    def _waiting_rows(self) -> int:
+        return self._queues.waiting.row_count + self._being_written
+
+    def _flush_is_due(self) -> bool:
+        waiting, rules = self._queues.waiting, self._settings.capture
+        if waiting.empty:
+            self._flushed_s = time.monotonic()
+            return False
+        today = self._day_of(self._clock())
+        day_changed, self._day = today != self._day, today
+        return (
+            day_changed
+            or waiting.row_count >= rules.flush_rows
+            or waiting.byte_count >= _QUARANTINE_BYTES
+            or bool(waiting.gaps)
+            or time.monotonic() - self._flushed_s >= rules.flush_seconds
+        )
+
+    async def _flush_when_due(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if self._flush_is_due():
+                await self._flush()
+
+    async def _flush(self) -> None:
+        """Write what waits, again and again while the disk refuses: nothing is dropped, and when
+        the limit is reached the sockets are no longer read."""
+        taken = self._queues.take()
+        if taken.empty:
+            return
+        self._being_written = taken.row_count
+        # Shielded: a cancelled flusher must not leave its rows between memory and disk.
+        self._writing = asyncio.create_task(self._write(taken))
+        await asyncio.shield(self._writing)
+
+    async def _write(self, taken: Waiting) -> None:
+        spool = self._settings.spool
+        while True:
+            try:
+                paths = await asyncio.to_thread(flush, spool, self.collector, taken, self._clock())
+                break
+            except Exception as error:
+                self._disk_problem = f"{type(error).__name__}: {error}"
+                log.error("can't write to the spool, trying again: %s", self._disk_problem)
+                await asyncio.sleep(_RETRY_DISK_S)
+        self._disk_problem = ""
+        self._being_written = 0
+        self._micro_batches += len(paths)
+        self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
+        if self._waiting_rows < self._settings.capture.waiting_rows:
+            self._room.set()
+
+    async def _drain(self) -> None:
+        if self._writing is not None:
+            await self._writing  # a flush that was under way
+        await self._flush()
+        ended = "; ".join(self.gave_up) or "stopped"
+        await asyncio.to_thread(
+            self._ledger.collector_stopped, self.collector, self._clock(), ended
+        )
+
+
+@dataclass(slots=True)
+class _Line:
+    """One connection of a feed, as the transport sees it. Each connect is a connection of its own:
+    what a reconnect delivers again must be told from what it delivers anew."""
+
+    collector: Collector
+    state: FeedState
+    feed: Feed
+    number: int
+    opens: int = 0
+    name: str = ""
+    session: Session | None = None
+
+    def opened(self) -> Sequence[str]:
+        self.state.connections += 1
+        self.state.reconnects += self.opens > 0
+        self.name = (
+            f"{self.collector.collector}/{self.state.source.name}/{self.number}.{self.opens}"
+        )
+        self.opens += 1
+        self.session = self.collector.open_session(self.feed)
+        log.info("%s: connected", self.state.source.name)
+        return self.session.opening()
+
+    def frame(self, payload: bytes, received_at: int) -> Heard:
+        assert self.session is not None
+        return self.collector.take(self.state, self.name, self.session, payload, received_at)
+
+    def closed(self, reason: str) -> None:
+        stood, self.session = self.session is not None, None
+        self.state.connections -= stood
+        self.state.last_problem = reason
+        log.log(
+            logging.WARNING if stood else logging.INFO, "%s: %s", self.state.source.name, reason
+        )
+        if not self.state.connections:
+            self.collector.fell_silent(self.state, reason)
+
+    async def room(self) -> None:
+        await self.collector.room()
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task

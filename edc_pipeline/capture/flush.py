@@ -1,0 +1,48 @@
+"""From memory to the spool: micro-batches, quarantine, then the ledger, in this order.
+
+Runs in a thread. Every file name follows from the frames that it holds, so a flush that failed
+half-way is simply done again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edc_pipeline.capture.queues import Waiting
+from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.micro_batch import rows_to_table, write_micro_batch
+from edc_pipeline.spool.quarantine import write_quarantine
+
+
+def flush(spool: Path, collector: str, waiting: Waiting, at: int) -> list[Path]:
+    """Write all that waits; returns the micro-batches. Raises OSError when the disk won't."""
+    written = []
+    for (event_type, day), rows in waiting.rows.items():
+        path, _ = write_micro_batch(
+            spool,
+            event_type=event_type,
+            day=day,
+            collector=collector,
+            first_frame=waiting.first_frame,
+            last_frame=waiting.last_frame,
+            table=rows_to_table(event_type, rows.events, rows.connections, rows.frames),
+        )
+        written.append(path)
+    for day, frames in waiting.quarantine.items():
+        write_quarantine(
+            spool,
+            day=day,
+            collector=collector,
+            first_frame=waiting.first_frame,
+            last_frame=waiting.last_frame,
+            frames=frames,
+        )
+    Ledger(spool).flushed(
+        collector,
+        through_frame=waiting.last_frame,
+        at=at,
+        frames=waiting.frame_counts,
+        events=waiting.event_counts,
+        gaps=waiting.gaps,
+    )
+    return written

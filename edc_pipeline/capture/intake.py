@@ -1,0 +1,124 @@
+"""The hot path: a frame in, counted and queued. Runs on the event loop, does no I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.queues import Queues
+from edc_pipeline.events import EventType
+from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
+from edc_pipeline.transports.contract import Heard
+from edc_pipeline.vendors.contract import Control, Reading, Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class FeedState:
+    """One feed as the operator sees it: how it is, and what it did since capture started."""
+
+    source: Source
+    connections: int = 0  # that stand now
+    reconnects: int = 0
+    frames: FrameCounts = field(default_factory=FrameCounts)
+    events: dict[EventType, int] = field(default_factory=dict)
+    symbols: set[str] = field(default_factory=set)
+    last_frame_at: int | None = None
+    last_event_at: int | None = None  # receive time of the last frame with events
+    last_problem: str = ""
+    gave_up: str = ""
+    gap: Gap | None = None
+
+    @property
+    def word(self) -> str:
+        if self.gave_up:
+            return "gave up"
+        if not self.connections:
+            return "connecting"
+        return "live" if self.last_event_at else "connected"
+
+
+class Intake:
+    """Takes the frames of all feeds in the order of their arrival."""
+
+    def __init__(self, queues: Queues, admission: Admission) -> None:
+        self._queues = queues
+        self._admission = admission
+
+    def take(
+        self, state: FeedState, connection: str, session: Session, payload: bytes, received_at: int
+    ) -> Heard:
+        reading = self._read(session, payload, received_at)
+        self._queues.put(state.source, connection, reading, payload, received_at)
+        self._note(state, reading, payload, received_at)
+        if reading.events:
+            self.feed_delivers(state, received_at)
+        return self._heard(state, reading)
+
+    def feed_delivers(self, state: FeedState, at: int) -> None:
+        """Data again: the gap, if there was one, is over. What was said meanwhile stays missing."""
+        if state.gap is not None:
+            over = state.gap
+            self._queues.waiting.gaps.append(
+                Gap(over.source, over.symbol, over.from_ns, at, over.size, "closed", over.reason)
+            )
+            state.gap = None
+
+    def feed_fell_silent(self, state: FeedState, since: int, reason: str) -> None:
+        """No connection of this feed stands any more, or none stood since it was last heard."""
+        if state.gap is None:
+            state.gap = Gap(state.source, "", since, None, None, "open", reason)
+            self._queues.waiting.gaps.append(state.gap)
+
+    def _read(self, session: Session, payload: bytes, received_at: int) -> Reading:
+        try:
+            return self._admission.admit(session.read(payload, received_at), received_at)
+        except Exception as error:
+            log.exception("a vendor's reader failed; the frame goes to quarantine")
+            return Reading(faults=[f"the reader failed: {type(error).__name__}"])
+
+    @staticmethod
+    def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:
+        counts = state.frames
+        counts.received += 1
+        counts.bytes += len(payload)
+        state.last_frame_at = received_at
+        outcome = reading.outcome
+        if outcome == "events":
+            counts.with_events += 1
+            state.last_event_at = received_at
+            for event in reading.events:
+                state.events[event.event_type] = state.events.get(event.event_type, 0) + 1
+                state.symbols.add(event.symbol)
+        elif outcome == "control":
+            counts.control += 1
+        else:
+            counts.quarantined += 1
+            state.last_problem = f"unreadable frame: {reading.faults[0] if reading.faults else ''}"
+
+    @staticmethod
+    def _heard(state: FeedState, reading: Reading) -> Heard:
+        replies: Sequence[str] = reading.replies
+        said = reading.control
+        if said is None or said.kind in {"heartbeat", "acknowledged", "not_wanted", "notice"}:
+            return Heard(data=bool(reading.events), replies=replies)
+        return _problem(state, said, replies)
+
+
+def _problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
+    """The vendor refused something: an alarm in every case, the end of the feed in one."""
+    name = state.source.name
+    match said.kind:
+        case "fatal":
+            log.error("%s: refused for good: %s", name, said.detail)
+            return Heard(give_up=f"the vendor refused: {said.detail}")
+        case "refused":
+            state.last_problem = f"subscription refused: {said.detail}"
+            log.error("%s: %s", name, state.last_problem)
+        case _:
+            state.last_problem = f"vendor error: {said.detail}"
+            log.warning("%s: %s", name, state.last_problem)
+    return Heard(replies=replies)

@@ -1,0 +1,68 @@
+"""What capture says of itself, for a person, the Dagster UI or a machine."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edc_pipeline.capture.intake import FeedState
+from edc_pipeline.events import EventType
+
+
+class FeedReport(msgspec.Struct, kw_only=True):
+    name: str
+    vendor: str
+    feed: str
+    state: str
+    connections: int
+    reconnects: int
+    frames: int
+    with_events: int
+    control: int
+    quarantined: int
+    bytes: int
+    events: dict[EventType, int]
+    symbols: int
+    last_frame_at: int | None
+    last_problem: str
+
+
+class Report(msgspec.Struct, kw_only=True):
+    collector: str
+    pid: int
+    run_id: str
+    started_at: int
+    at: int
+    feeds: list[FeedReport]
+    waiting_rows: int
+    micro_batches: int
+    flushed_at: int | None
+    disk_problem: str
+    stopping: str
+
+    @property
+    def events(self) -> dict[EventType, int]:
+        totals: dict[EventType, int] = {}
+        for feed in self.feeds:
+            for event_type, number in feed.events.items():
+                totals[event_type] = totals.get(event_type, 0) + number
+        return totals
+
+
+def report_feed(state: FeedState) -> FeedReport:
+    return FeedReport(
+        name=state.source.name,
+        vendor=state.source.vendor,
+        feed=state.source.feed,
+        state=state.word,
+        connections=state.connections,
+        reconnects=state.reconnects,
+        frames=state.frames.received,
+        with_events=state.frames.with_events,
+        control=state.frames.control,
+        quarantined=state.frames.quarantined,
+        bytes=state.frames.bytes,
+        events=dict(state.events),
+        symbols=len(state.symbols),
+        last_frame_at=state.last_frame_at,
+        last_problem=state.gave_up or state.last_problem,
+    )

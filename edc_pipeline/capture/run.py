@@ -1,0 +1,167 @@
+"""Capture as a process: one owner of the spool, signals that drain, a watchdog, and reports.
+
+`edc capture` and the Dagster run call the same function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from edc_pipeline.capture.collector import Collector
+from edc_pipeline.capture.report import Report
+from edc_pipeline.settings import Settings
+from edc_pipeline.spool.owner import Owner, own_spool
+from edc_pipeline.spool.status import write_status
+
+log = logging.getLogger(__name__)
+
+_STATUS_EVERY_S: Final = 2.0
+_WATCH_EVERY_S: Final = 5.0
+
+
+class CaptureFailed(Exception):
+    """Capture ended though nobody asked it to; the message says why."""
+
+
+class Ended(msgspec.Struct, kw_only=True, frozen=True):
+    why: str
+    report: Report
+
+
+def new_collector_name(now_ns: int) -> str:
+    """Sorts by start, unique among all that ever own this spool: `20260122T143000Z-4f2a9c`."""
+    start = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
+    return f"{start:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def run_capture(
+    settings: Settings,
+    *,
+    run_id: str = "",
+    for_seconds: float | None = None,
+    may_go_on: Callable[[], str] | None = None,
+    on_report: Callable[[Report], None] | None = None,
+    report_every_s: float = 300.0,
+) -> Ended:
+    """Capture until a signal, `for_seconds`, or a reason from `may_go_on` ("" means go on).
+
+    `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. Raises
+    `SpoolIsOwned` when another collector has the spool, `CaptureFailed` when all feeds gave up.
+    """
+    collector = new_collector_name(time.time_ns())
+    owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
+    _warm_up()
+    with own_spool(settings.spool, owner):
+        process = _Process(settings, collector, run_id)
+        return asyncio.run(process.run(for_seconds, may_go_on, on_report, report_every_s))
+
+
+def _warm_up() -> None:
+    """The first `pa.array` imports pandas, a stall of 0.4–0.9 s: have it before connecting."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    pa.array(["warm"])
+
+
+class _Process:
+    def __init__(self, settings: Settings, collector: str, run_id: str) -> None:
+        self._settings = settings
+        self._collector = Collector(settings, collector, run_id=run_id)
+        self._stop = asyncio.Event()
+        self._why = ""
+
+    async def run(
+        self,
+        for_seconds: float | None,
+        may_go_on: Callable[[], str] | None,
+        on_report: Callable[[Report], None] | None,
+        report_every_s: float,
+    ) -> Ended:
+        loop = asyncio.get_running_loop()
+        # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end, f"asked to stop by {number.name}")
+        if for_seconds is not None:
+            loop.call_later(for_seconds, self._end, f"its {for_seconds:g} s are over")
+        beside = [asyncio.create_task(self._keep_status())]
+        if may_go_on is not None:
+            beside.append(asyncio.create_task(self._watch(may_go_on)))
+        if on_report is not None:
+            beside.append(asyncio.create_task(self._report(on_report, report_every_s)))
+        try:
+            await self._collect()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        report = self._collector.report()
+        report.stopping = self._why or "; ".join(self._collector.gave_up)
+        await asyncio.to_thread(write_status, self._settings.spool, report)
+        if on_report is not None:
+            await asyncio.to_thread(on_report, report)
+        if not self._why:
+            raise CaptureFailed("; ".join(self._collector.gave_up) or "every feed has ended")
+        return Ended(why=self._why, report=report)
+
+    def _end(self, why: str) -> None:
+        if not self._why:
+            self._why = why
+            log.info("stopping: %s", why)
+        self._stop.set()
+
+    async def _collect(self) -> None:
+        collecting = asyncio.create_task(self._collector.run(self._stop))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({collecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        limit = self._settings.capture.drain_seconds
+        done, _ = await asyncio.wait({collecting}, timeout=limit)
+        if not done:
+            log.error("not drained within %g s; what still waits is lost", limit)
+            collecting.cancel()
+            await asyncio.wait({collecting}, timeout=1.0)
+            raise CaptureFailed(f"not drained within {limit:g} s: the disk did not take the rows")
+        collecting.result()
+
+    async def _keep_status(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(
+                    write_status, self._settings.spool, self._collector.report()
+                )
+            except OSError as error:
+                log.warning("can't write the status file: %s", error)
+            await asyncio.sleep(_STATUS_EVERY_S)
+
+    async def _watch(self, may_go_on: Callable[[], str]) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            try:
+                reason = await asyncio.to_thread(may_go_on)
+            except Exception as error:
+                log.warning("the watchdog could not look: %s", error)
+                continue
+            if reason:
+                self._end(reason)
+                return
+
+    async def _report(self, on_report: Callable[[Report], None], every_s: float) -> None:
+        # The first report comes early, so that a newcomer sees data without waiting.
+        wait_s = min(15.0, every_s)
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = every_s
+            try:
+                await asyncio.to_thread(on_report, self._collector.report())
+            except Exception as error:
+                log.warning("could not report: %s", error)

@@ -1,0 +1,66 @@
+"""`edc capture`: the collector in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edc_pipeline.cli import EXIT_INTERRUPTED, options
+from edc_pipeline.cli.options import FallsShort, WrongCall
+
+if TYPE_CHECKING:
+    from edc_pipeline.capture.report import Report
+
+
+@click.command(
+    epilog="Example: edc capture --config feeds.yaml --for 3600; Ctrl-C or SIGTERM drains and ends."
+)
+@options.config
+@click.option("--for", "for_seconds", type=click.FloatRange(min=0.1), help="Stop after so many s.")
+@options.as_json
+def capture(config: Path | None, for_seconds: float | None, as_json: bool) -> int:
+    """Capture the feeds of feeds.yaml into the spool, until stopped."""
+    from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
+    from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
+
+    settings = options.load_settings(config)
+    missing = settings.missing_secrets()
+    if missing:
+        raise WrongCall("\n  ".join(missing))
+    if not settings.enabled_feeds:
+        raise WrongCall("no feeds: name some in feeds.yaml (copy feeds.example.yaml to begin)")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        ended = run_capture(
+            settings,
+            for_seconds=for_seconds,
+            on_report=None if as_json else _tell,
+            report_every_s=5.0 if sys.stderr.isatty() else 60.0,
+        )
+    except SpoolIsOwned as owned:
+        raise WrongCall(str(owned)) from None
+    except CaptureFailed as failed:
+        raise FallsShort(str(failed)) from None
+    if as_json:
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.encode(ended))
+    return EXIT_INTERRUPTED if "SIGINT" in ended.why else 0
+
+
+def _tell(report: Report) -> None:
+    seconds = max((report.at - report.started_at) / 1e9, 1e-9)
+    for feed in report.feeds:
+        events = ", ".join(f"{n:,} {t}" for t, n in sorted(feed.events.items())) or "no events"
+        click.echo(
+            f"{feed.name:<20} {feed.state:<10} {feed.frames:>10,} frames"
+            f" ({feed.frames / seconds:,.0f}/s)  {events}; {feed.quarantined} quarantined,"
+            f" {feed.reconnects} reconnects{f'; {feed.last_problem}' if feed.last_problem else ''}",
+            err=True,
+        )

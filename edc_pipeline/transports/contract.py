@@ -1,0 +1,41 @@
+"""What a transport needs from the room above it. A transport brings bytes; it knows no vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the frame meant for the connection that brought it."""
+
+    data: bool = False  # the feed really delivers: only now may the back-off start anew
+    replies: Sequence[str] = ()
+    give_up: str = ""  # why no reconnect will help; empty: go on
+    reconnect: str = ""  # why this connection is of no more use; empty: go on
+
+
+class Listener(Protocol):
+    """One connection's other end. All calls come from the event loop; none may block."""
+
+    def opened(self) -> Sequence[str]:
+        """Connected: the messages to send first."""
+        ...
+
+    def frame(self, payload: bytes, received_at: int) -> Heard:
+        """A frame arrived. Must not raise."""
+        ...
+
+    def closed(self, reason: str) -> None:
+        """The connection ended, or could not be made."""
+        ...
+
+    async def room(self) -> None:
+        """Returns when there is room for more frames: back-pressure."""
+        ...
+
+
+class GaveUp(Exception):
+    """No reconnect will help: the message says why."""

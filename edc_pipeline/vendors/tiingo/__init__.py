@@ -1,0 +1,240 @@
+"""Tiingo: IEX, FX, crypto, equity/intraday (beta) and BOATS over websockets.
+
+Assumed where the documentation is unsure: a `B` row is a break of a prior print and carries its
+price and size; `U` rows are read as `A` rows, a trade marked `updated`; a `D` trade is marked
+`deleted`; an error before the first subscription answer is fatal for the connection (the text for
+a bad token is not documented).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from edc_pipeline.events import AnyEvent
+from edc_pipeline.vendors.contract import (
+    Decode,
+    FeedSpec,
+    IdentityRule,
+    Reading,
+    Subscription,
+    Vendor,
+    control,
+    quarantined,
+)
+from edc_pipeline.vendors.tiingo.rows import Change, Labels, RowReader
+from edc_pipeline.vendors.tiingo.symbols import check_symbol, to_symbol, to_ticker
+
+_HEARTBEAT_S: Final = 30.0
+# Two heartbeats may be late, the third says that the connection is dead (75–90 s are advised).
+_STALE_AFTER_S: Final = 80.0
+
+_LEVELS: Final[dict[str, tuple[int, ...]]] = {
+    "iex": (0, 5, 6),
+    "fx": (5, 7),
+    "crypto": (2, 5),
+    "equity": (4, 6),
+    "boats": (0, 5, 6),
+}
+_DEFAULT_LEVEL: Final = {"iex": 6, "fx": 5, "crypto": 2, "equity": 6, "boats": 5}
+
+_FEED_OF_SERVICE: Final = {
+    "iex": "iex",
+    "fx": "fx",
+    "crypto_data": "crypto",
+    "cons": "equity",
+    "boats": "boats",
+}
+_CHANGES: Final[dict[str, Change]] = {"A": "new", "U": "updated", "D": "deleted"}
+_OK: Final = 200
+
+
+class _Response(msgspec.Struct, frozen=True):
+    code: int | str = _OK
+    message: str = ""
+
+    @property
+    def said(self) -> str:
+        return f"{self.code} {self.message}".strip()[:200]
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    messageType: str  # noqa: N815 - the vendor's name
+    service: str | None = None
+    response: _Response | None = None
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+# What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
+# text that is not UTF-8, brackets nested past the recursion limit.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+
+_Rows = Callable[[msgspec.Raw, Labels], list[AnyEvent]]
+
+
+def decoder(subscription: Subscription) -> Decode:
+    """A reader of frames for what was asked for."""
+    feed = subscription.feed
+    rows = RowReader(
+        {to_ticker(feed, symbol): symbol for symbol in subscription.symbols},
+        subscription.asset_classes,
+        to_symbol,
+    )
+    readers: dict[str, _Rows] = {
+        "iex": rows.iex,
+        "fx": rows.fx,
+        "crypto": rows.crypto,
+        "equity": rows.equity,
+        "boats": rows.boats,
+    }
+
+    def decode(frame: bytes, received_at: int) -> Reading:
+        try:
+            envelope = _ENVELOPE.decode(frame)
+        except _UNREADABLE as error:
+            return quarantined(f"not a Tiingo message: {error}")
+        change = _CHANGES.get(envelope.messageType)
+        if change is None:
+            return _control(envelope)
+        data = envelope.data
+        if not bytes(data).lstrip().startswith(b"["):
+            if change == "new":
+                return quarantined("messageType A without a data array")
+            return control("notice", f"messageType {envelope.messageType} without a row")
+        served = _FEED_OF_SERVICE.get(envelope.service or "", "" if envelope.service else feed)
+        if not served:
+            return quarantined(f"service {envelope.service!r:.40} is not one that we know")
+        try:
+            return Reading(events=readers[served](data, Labels(served, received_at, change)))
+        except _UNREADABLE as error:
+            return quarantined(f"{served} row: {error}")
+
+    return decode
+
+
+def _control(envelope: _Envelope) -> Reading:
+    response = envelope.response or _Response()
+    match envelope.messageType:
+        case "H":
+            return control("heartbeat")
+        case "I" if response.code in (_OK, str(_OK)):
+            return control("acknowledged", response.said)
+        case "I":
+            return control("refused", response.said)
+        case "E":
+            return control("transient", response.said)
+    return quarantined(f"messageType {envelope.messageType!r:.40} is not one of A U D I E H")
+
+
+class TiingoSession:
+    """Subscribes once connected; takes every error before the first answer for final."""
+
+    def __init__(self, subscription: Subscription, token: str) -> None:
+        self._subscription = subscription
+        self._token = token
+        self._decode = decoder(subscription)
+        self._acknowledged = False
+
+    def opening(self) -> Sequence[str]:
+        asked = self._subscription
+        tickers = [to_ticker(asked.feed, symbol) for symbol in asked.symbols] or ["*"]
+        level = asked.options.get("threshold_level", _DEFAULT_LEVEL[asked.feed])
+        message = {
+            "eventName": "subscribe",
+            "authorization": self._token,
+            "eventData": {"thresholdLevel": level, "tickers": tickers},
+        }
+        return [msgspec.json.encode(message).decode()]
+
+    def read(self, frame: bytes, received_at: int) -> Reading:
+        reading = self._decode(frame, received_at)
+        if reading.control is None:
+            return reading
+        if reading.control.kind == "acknowledged":
+            self._acknowledged = True
+        elif reading.control.kind == "transient" and not self._acknowledged:
+            return control("fatal", reading.control.detail)
+        return reading
+
+
+def _check_options(feed: str) -> Callable[[Mapping[str, Any]], list[str]]:
+    def check(options: Mapping[str, Any]) -> list[str]:
+        wrong = [f"no such option {k!r}; allowed: threshold_level" for k in options]
+        if "threshold_level" in options:
+            level, allowed = options["threshold_level"], _LEVELS[feed]
+            wrong = [w for w in wrong if "'threshold_level'" not in w]
+            if level not in allowed or isinstance(level, bool):
+                shown = ", ".join(map(str, allowed))
+                wrong.append(f"threshold_level = {level!r}: {feed} has the levels {shown}")
+        return wrong
+
+    return check
+
+
+_TRADE: Final = IdentityRule("counted", "ticker, ns, price, size, flags")
+_QUOTE: Final = IdentityRule("counted", "ticker, ns, bid, bidSize, ask, askSize")
+_REFERENCE: Final = IdentityRule("counted", "ticker, date, price")
+_PAIR_QUOTE: Final = IdentityRule("counted", "ticker, exchange, date, bid, bidSize, ask, askSize")
+_AGGREGATE: Final = IdentityRule("counted", "ticker, exchange, date, lastSize, lastPrice")
+
+
+def _feed(name: str, title: str, path: str, **facts: Any) -> FeedSpec:
+    levels = ", ".join(map(str, _LEVELS[name]))
+    return FeedSpec(
+        name=name,
+        title=title,
+        url=f"wss://api.tiingo.com/{path}",
+        check_options=_check_options(name),
+        options_help=f"threshold_level: {levels} (default {_DEFAULT_LEVEL[name]})",
+        heartbeat_s=_HEARTBEAT_S,
+        stale_after_s=_STALE_AFTER_S,
+        event_types=tuple(facts["identity"]),
+        **facts,
+    )
+
+
+VENDOR: Final = Vendor(
+    name="tiingo",
+    title="Tiingo",
+    secret="EDC_TIINGO_TOKEN",  # noqa: S106 - the variable's name, not its value
+    feeds={
+        "iex": _feed(
+            "iex",
+            "IEX top of book, last trades and reference prices",
+            "iex",
+            asset_class="equity",
+            identity={"trade": _TRADE, "quote": _QUOTE, "ref_px": _REFERENCE},
+        ),
+        "fx": _feed(
+            "fx", "FX top of book", "fx", asset_class="fx", identity={"quote": _PAIR_QUOTE}
+        ),
+        "crypto": _feed(
+            "crypto",
+            "crypto top of book and trades by exchange",
+            "crypto",
+            asset_class="crypto",
+            identity={"trade": _AGGREGATE, "quote": _PAIR_QUOTE},
+        ),
+        "equity": _feed(
+            "equity",
+            "equity reference prices and liquidity (beta)",
+            "equity/intraday",
+            asset_class="equity",
+            identity={"quote": _QUOTE, "ref_px": _REFERENCE},
+        ),
+        "boats": _feed(
+            "boats",
+            "Blue Ocean overnight trades and quotes (beta, add-on)",
+            "boats",
+            asset_class="equity",
+            identity={"trade": _TRADE, "quote": _QUOTE},
+        ),
+    },
+    decoder=decoder,
+    open_session=TiingoSession,
+    check_symbol=check_symbol,
+    limits="one token; websocket connections per token undocumented; bandwidth by plan",
+)

@@ -1,0 +1,53 @@
+"""Tiingo's spelling and ours: `brk-b` ↔ `BRK.B`, `eurusd` ↔ `EUR/USD`, `btcusd` ↔ `BTC/USD`."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+PAIR_FEEDS: Final = frozenset({"fx", "crypto"})
+
+_EQUITY: Final = re.compile(r"[A-Z0-9]{1,10}(\.[A-Z0-9]{1,6}){0,2}", re.ASCII)
+_PAIR: Final = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{2,6}", re.ASCII)
+_FX_CODE_LENGTH: Final = 3
+
+# What crypto pairs are quoted in, longest first: `fldcusdt` is FLDC/USDT, not FLDCU/SDT.
+_QUOTED_IN: Final = (
+    *("fdusd", "tusd", "usdt", "usdc", "busd", "usdp", "gusd", "pyusd"),
+    *("usd", "eur", "gbp", "jpy", "krw", "aud", "cad", "chf", "brl", "try"),
+    *("btc", "eth", "bnb", "dai"),
+)
+_LONGEST_FIRST: Final = tuple(sorted(_QUOTED_IN, key=len, reverse=True))
+
+
+def to_ticker(feed: str, symbol: str) -> str:
+    """Our spelling → Tiingo's."""
+    if feed in PAIR_FEEDS:
+        return symbol.replace("/", "").lower()
+    return symbol.replace(".", "-").lower()
+
+
+@lru_cache(maxsize=65_536)
+def to_symbol(feed: str, ticker: str) -> str:
+    """Tiingo's spelling → ours. For crypto a guess by what pairs are quoted in; a subscription's
+    own spelling goes before it."""
+    if feed == "fx" and len(ticker) == 2 * _FX_CODE_LENGTH:
+        return f"{ticker[:_FX_CODE_LENGTH]}/{ticker[_FX_CODE_LENGTH:]}".upper()
+    if feed == "crypto":
+        lower = ticker.lower()
+        for money in _LONGEST_FIRST:
+            if lower.endswith(money) and len(lower) > len(money):
+                return f"{ticker[: -len(money)]}/{money}".upper()
+        return ticker.upper()
+    return ticker.replace("-", ".").upper()
+
+
+def check_symbol(feed: str, symbol: str) -> str | None:
+    if feed in PAIR_FEEDS:
+        if not _PAIR.fullmatch(symbol):
+            return "is no pair; write it in upper case with a slash, e.g. EUR/USD or BTC/USD"
+        return None
+    if not _EQUITY.fullmatch(symbol):
+        return "is no ticker; write it in upper case, share classes with a dot, e.g. BRK.B"
+    return None
