@@ -44,7 +44,9 @@ micro_batches: Final = dg.AssetSpec(
         " new one is written and read back. Today's file is provisional."
     ),
 )
-def consolidated_feeds(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def consolidated_feeds(
+    context: dg.AssetExecutionContext,
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parametrised one
     from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
         CannotConsolidate,
         consolidate,
