@@ -45,7 +45,7 @@ _QUICK: Final = {"EDC_CAPTURE__FLUSH_SECONDS": "10", "EDC_DAGSTER__REPORT_SECOND
 _NOISE: Final = (
     "SupersessionWarning",
     "BetaWarning",
-    "dagster_yaml",
+    " - DEBUG - ",  # each event of a run; the run's page shows them
     "Found a dagster instance configuration value",
     "unless it is placed in the same folder as DAGSTER_HOME",
     "warnings.warn(",

@@ -50,8 +50,8 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
         )
     except (NotConfigured, SpoolIsOwned, CaptureFailed) as reason:
         raise plain_failure(reason) from None
-    events = sum(ended.report.events.values())
-    context.log.info(f"drained ({ended.why}): {events:,} events in {ended.report.micro_batches}")
+    events, batches = sum(ended.report.events.values()), ended.report.micro_batches
+    context.log.info(f"drained ({ended.why}): {events:,} events in {batches} micro-batches")
     if watchdog.status() == dg.DagsterRunStatus.CANCELING:
         # Only then: Terminate shows as canceled, and a drain on request as a success.
         raise dg.DagsterExecutionInterruptedError
