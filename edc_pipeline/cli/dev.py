@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +24,7 @@ from edc_pipeline.cli.dev_processes import (
     port_is_free,
     start,
 )
+from edc_pipeline.cli.dev_ui import answers, revive_code_server
 from edc_pipeline.cli.options import FallsShort, WrongCall
 
 if TYPE_CHECKING:
@@ -37,25 +37,18 @@ LOCK: Final = "edc-dev.lock"
 
 _SIMULATOR_S: Final = 20.0  # measured: 1 s
 _UI_S: Final = 120.0  # measured: 8 to 12 s on two noisy cores
+_CODE_SERVER_S: Final = 10.0
 _DAGSTER_ENDS_S: Final = 45.0  # beyond what capture takes to drain
 # A newcomer should not wait a minute for the first micro-batch, nor five for the first report.
 _QUICK: Final = {"EDC_CAPTURE__FLUSH_SECONDS": "10", "EDC_DAGSTER__REPORT_SECONDS": "60"}
 
-# What Dagster says at every start and which tells an operator nothing.
-_NOISE: Final = (
-    "SupersessionWarning",
-    "BetaWarning",
-    " - DEBUG - ",  # each event of a run; the run's page shows them
-    "Found a dagster instance configuration value",
-    "unless it is placed in the same folder as DAGSTER_HOME",
-    "warnings.warn(",
-    "Use 'dg dev' instead",
-    "Collected ",
-    "Checking run ",
-    "Sensor keep_capture_running skipped",
-    "Sensor late_micro_batches skipped",
-    "Checking for new runs for sensor",
-    "No run requests returned for sensor",
+# What Dagster says again and again and which tells an operator nothing, and its stack traces:
+# the page of the run or the tick has them, and so has `edc dev --verbose`.
+_NOISE: Final = re.compile(
+    r" - DEBUG - |^\s|^$|Stack Trace:|Traceback \(|The above exception|^grpc\.|^>|Warning: "
+    r"|Found a dagster instance configuration value|Instance is configured with the following"
+    r"|Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run "
+    r"|Creating new run for|Completed launch of run|LocationStateChangeEventType"
 )
 
 
@@ -155,6 +148,7 @@ class _Session:
         self._dagster: Started | None = None
         self._asked = threading.Event()
         self._signal = 0
+        self._ui_answered = False
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -189,7 +183,7 @@ class _Session:
                 _say(f"feeds come from what listens on {host}:{port} already")
                 continue
             command = [sys.executable, "-m", "edc_pipeline", "simulate", "--port", str(port)]
-            exchange = start("exchange", command, self._project, self._environment, _readable)
+            exchange = start("exchange", command, self._project, self._environment, _as_it_is)
             self._exchanges.append(exchange)
             end = time.monotonic() + _SIMULATOR_S
             while not is_listening(host, port):
@@ -203,16 +197,21 @@ class _Session:
             return
         command = [sys.executable, "-m", "dagster", "dev", "--host", HOST, "--port"]
         command += [str(self._port), "--workspace", "workspace.yaml"]
-        line = _as_it_is if self._verbose else _readable
         _say("starting Dagster …")
-        self._dagster = start("dagster", command, self._project, self._environment, line)
+        self._dagster = start("dagster", command, self._project, self._environment, self._readable)
+
+    def _readable(self, line: str) -> str | None:
+        # Before the UI answers, a stack trace is the only one to say why it never will.
+        everything = self._verbose or not self._ui_answered
+        return line if everything or not _NOISE.search(line) else None
 
     def _wait_for_ui(self) -> bool:
         end = time.monotonic() + _UI_S
         while not self._asked.wait(0.5):
             if self._dagster is None or self._dagster.ended:
                 raise FallsShort("Dagster ended before its UI answered; the lines above say why")
-            if _answers(f"{self._url}/server_info"):
+            if answers(self._url):
+                self._ui_answered = True
                 return True
             if time.monotonic() > end:
                 raise FallsShort(f"the UI did not answer on {self._url} within {_UI_S:.0f} s")
@@ -235,6 +234,7 @@ class _Session:
         )
 
     def _wait_for_the_end(self) -> None:
+        look_at = time.monotonic() + _CODE_SERVER_S
         while not self._asked.wait(0.5):
             if self._dagster is not None and self._dagster.ended:
                 raise FallsShort("Dagster has ended; the lines above say why")
@@ -242,6 +242,10 @@ class _Session:
                 if exchange.ended:
                     self._exchanges.remove(exchange)
                     _say("the simulated exchange has ended; capture reconnects when one listens")
+            if time.monotonic() >= look_at and not self._asked.is_set():
+                look_at = time.monotonic() + _CODE_SERVER_S
+                if revive_code_server(self._url):
+                    _say("the code server had died; it was started anew")
 
     # Stop
 
@@ -274,22 +278,6 @@ class _Session:
         if dagster.group_lives:
             _say(f"Dagster did not end within {within_s:.0f} s: killing what is left of it")
         dagster.end_group(5.0)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _readable(line: str) -> str | None:
-    return None if not line.strip() or any(noise in line for noise in _NOISE) else line
-
-
-def _as_it_is(line: str) -> str | None:
-    return line
 
 
 def _say(text: str) -> None:

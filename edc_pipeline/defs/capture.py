@@ -24,6 +24,10 @@ ONE_AT_A_TIME: Final = {"edc/capture": "live"}
 # `edc dev` holds a lock on the file of this name for as long as it lives.
 DEV_LOCK_VARIABLE: Final = "DAGSTER_DEV_LOCK"
 
+ORPHANED: Final = "edc/orphaned"
+
+log = logging.getLogger(__name__)
+
 _LOOKED_AT: Final = 20  # latest runs; the back-off needs no more
 
 
@@ -55,7 +59,7 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
     if watchdog.status() == dg.DagsterRunStatus.CANCELING:
         # Only then: Terminate shows as canceled, and a drain on request as a success.
         raise dg.DagsterExecutionInterruptedError
-    if watchdog.orphaned:
+    if watchdog.abandoned:
         raise plain_failure(f"drained: {ended.why}")
 
 
@@ -81,20 +85,28 @@ class Watchdog:
         self._run_id = run_id
         self._parent = os.getppid()
         self._dev_lock = os.environ.get(DEV_LOCK_VARIABLE, "")
-        self.orphaned = False
+        self.abandoned = False
 
     def __call__(self) -> str:
-        if os.getppid() != self._parent:
-            # Terminate could no longer reach it.
-            self.orphaned = True
-            return "the code server that started this run has died"
         if self._dev_lock and not _is_locked(Path(self._dev_lock)):
-            self.orphaned = True
+            self.abandoned = True
             return "the `edc dev` that started this run has died"
         status = self.status()
         if status is None:
             return "its run was deleted"
-        return "" if status == dg.DagsterRunStatus.STARTED else f"its run is {status.value}"
+        if status != dg.DagsterRunStatus.STARTED:
+            return f"its run is {status.value}"
+        if os.getppid() != self._parent:
+            self._ask_for_a_successor()
+        return ""
+
+    def _ask_for_a_successor(self) -> None:
+        """Without its code server this worker can't be terminated from the UI, but what it does
+        not capture now is lost. So it goes on until a new code server can take over: its sensor
+        sees the tag, cancels this run, which drains, and starts another."""
+        self._parent = os.getppid()
+        log.warning("the code server that started this run has died; a new one will take over")
+        self._instance.add_run_tags(self._run_id, {ORPHANED: "its code server has died"})
 
     def status(self) -> dg.DagsterRunStatus | None:
         run = self._instance.get_run_by_id(self._run_id)
@@ -144,6 +156,8 @@ def keep_capture_running(
     decision = decide(
         held, owner, last_report(settings.spool), capture_runs(context.instance), time.time()
     )
+    if decision.hand_over is not None:
+        hand_over(context.instance, decision.hand_over)
     for run in decision.lost:
         report_lost(context.instance, run)
     if not decision.start:
@@ -163,9 +177,16 @@ def capture_runs(instance: dg.DagsterInstance) -> list[HostRun]:
             created_at=r.create_timestamp.timestamp(),
             started_at=r.start_time,
             ended_at=r.end_time,
+            orphaned=ORPHANED in r.dagster_run.tags,
         )
         for r in records
     ]
+
+
+def hand_over(instance: dg.DagsterInstance, orphan: HostRun) -> None:
+    """Its own watchdog reads the new status and drains; the next tick starts the successor."""
+    if run := instance.get_run_by_id(orphan.run_id):
+        instance.report_run_canceling(run, "Its code server has died: a new run takes over.")
 
 
 def report_lost(instance: dg.DagsterInstance, lost: HostRun) -> None:

@@ -42,6 +42,7 @@ class HostRun:
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None
+    orphaned: bool = False  # its worker says that its code server has died
 
     @property
     def live(self) -> bool:
@@ -57,6 +58,7 @@ class Decision:
     say: str  # what capture is doing, for the tick's text
     start: bool = False
     lost: tuple[HostRun, ...] = ()  # believed live, but nobody collects for them
+    hand_over: HostRun | None = None  # collects, but out of the reach of Terminate
 
 
 def decide(
@@ -71,7 +73,9 @@ def decide(
     others = [r for r in runs if r.live and r.run_id != owning]
     lost = tuple(r for r in others if _is_lost(r, report, now))
     if held:
-        return Decision(_who_collects(owner, report, runs), lost=lost)
+        orphan = next((r for r in runs if r.run_id == owning and r.orphaned), None)
+        hand_over = orphan if orphan and orphan.status == "STARTED" else None
+        return Decision(_who_collects(owner, report, runs), lost=lost, hand_over=hand_over)
     pending = [r for r in others if r not in lost]
     if pending:
         return Decision(_what_is_pending(pending[0], report), lost=lost)
@@ -117,6 +121,8 @@ def _who_collects(owner: Owner | None, report: Report | None, runs: Sequence[Hos
         return f"a run of another Dagster owns the spool ({who}); nothing is started here"
     if run.status == "CANCELING":
         return f"capture is draining ({who})"
+    if run.orphaned:
+        return f"capture is handed over to a new run, since its code server has died ({who})"
     if not run.live:
         return f"capture is about to drain: its run is {run.status} ({who})"
     return f"capture is live: {_in_short(report, owner)}{who}"

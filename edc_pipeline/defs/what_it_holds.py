@@ -43,7 +43,7 @@ def daily_file_metadata(made: Consolidated, seconds: float) -> dict[str, dg.Meta
         "micro_batches_set_aside": value.int(len(told.set_aside)),
         "bytes": value.int(path.stat().st_size),
         "seconds": value.float(round(seconds, 3)),
-        "rows_per_second": value.float(round(told.rows_in / max(seconds, 1e-9))),
+        "rows_per_second": value.float(round(told.rows_in / max(seconds, 1e-9), 1)),
         "unchanged": value.bool(made.unchanged),
         "path": value.path(str(path)),
         "read_it": value.md(f'```python\nimport pandas as pd\npd.read_hdf("{path}")\n```'),

@@ -136,7 +136,7 @@ class ControlRoom:
         query = """query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor {
             sensorState { ticks(limit: 1) { status skipReason } } } } }"""
         sensor = self.graphql(query, {"s": {**LOCATION, "sensorName": name}})["sensorOrError"]
-        ticks = sensor["sensorState"]["ticks"]
+        ticks = sensor.get("sensorState", {}).get("ticks")  # none while no code server answers
         return str(ticks[0]["skipReason"] or ticks[0]["status"]) if ticks else ""
 
     def terminate(self, run_id: str) -> None:
