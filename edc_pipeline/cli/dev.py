@@ -183,7 +183,7 @@ class _Session:
                 _say(f"feeds come from what listens on {host}:{port} already")
                 continue
             command = [sys.executable, "-m", "edc_pipeline", "simulate", "--port", str(port)]
-            exchange = start("exchange", command, self._project, self._environment, _as_it_is)
+            exchange = start("exchange", command, self._project, self._environment)
             self._exchanges.append(exchange)
             end = time.monotonic() + _SIMULATOR_S
             while not is_listening(host, port):

@@ -61,7 +61,7 @@ def start(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    readable: Callable[[str], str | None],
+    readable: Callable[[str], str | None] = lambda line: line,
 ) -> Started:
     """Start it in a session of its own, so that Ctrl-C in the terminal reaches `edc dev` alone and
     the order of stopping is ours. Call in the main thread: see `_end_with_parent`."""
