@@ -46,10 +46,12 @@ _QUICK: Final = {"EDC_CAPTURE__FLUSH_SECONDS": "10", "EDC_DAGSTER__REPORT_SECOND
 # the page of the run or the tick has them, and so has `edc dev --verbose`.
 _NOISE: Final = re.compile(
     r" - DEBUG - |^\s|^$|Stack Trace:|Traceback \(|The above exception|^grpc\.|^>|Warning: "
-    r"|Found a dagster instance configuration value|Instance is configured with the following"
-    r"|Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run "
+    r"|Instance is configured with the following|Checking for new runs for sensor"
+    r"|skipped: (capture is live|no late micro-batches)|Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run "
     r"|Creating new run for|Completed launch of run|LocationStateChangeEventType"
 )
+# Meant for who keeps dagster.yaml elsewhere; here DAGSTER_HOME links to that very file.
+_NOISE_AT_START: Final = re.compile("Found a dagster instance configuration value")
 
 
 @click.command(epilog="Example: edc dev --port 3001; Ctrl-C drains capture and stops everything.")
@@ -202,8 +204,8 @@ class _Session:
 
     def _readable(self, line: str) -> str | None:
         # Before the UI answers, a stack trace is the only one to say why it never will.
-        everything = self._verbose or not self._ui_answered
-        return line if everything or not _NOISE.search(line) else None
+        noise = _NOISE if self._ui_answered else _NOISE_AT_START
+        return line if self._verbose or not noise.search(line) else None
 
     def _wait_for_ui(self) -> bool:
         end = time.monotonic() + _UI_S
