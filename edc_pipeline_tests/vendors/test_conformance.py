@@ -154,7 +154,7 @@ def test_deep_nesting_is_quarantined(vendor: str, bracket: bytes) -> None:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_session_never_shows_its_secret(vendor: str) -> None:
-    secret = "hush-9f3a"  # noqa: S105
+    secret = "hush-9f3a"
     for feed in VENDORS[vendor].feeds.values():
         symbol = "AAPL" if VENDORS[vendor].check_symbol(feed.name, "AAPL") is None else "EUR/USD"
         session = VENDORS[vendor].open_session(Subscription(feed.name, (symbol,)), secret)

@@ -56,9 +56,7 @@ def test_the_subscriptions_own_spelling_goes_first() -> None:
 
 
 def test_the_subscriptions_asset_class_goes_first() -> None:
-    frame = (
-        b'{"messageType":"A","service":"iex","data":["2026-01-22T16:00:00-05:00","spy",620.1]}'
-    )
+    frame = b'{"messageType":"A","service":"iex","data":["2026-01-22T16:00:00-05:00","spy",620.1]}'
     asked = Subscription("iex", ("SPY",), {}, {"SPY": "etf"})
     assert decoder(asked)(frame, 1).events[0].asset_class == "etf"
 
