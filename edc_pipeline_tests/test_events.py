@@ -25,19 +25,8 @@ from edc_pipeline.events import (
 from edc_pipeline_tests.market import events, quote, ref_px, trade
 
 COMMON = [
-    "ts_event",
-    "ts_source",
-    "symbol",
-    "asset_class",
-    "vendor",
-    "feed",
-    "venue",
-    "event_id",
-    "seq",
-    "occurrence",
-    "origin",
-    "status",
-    "created_at",
+    *("ts_event", "ts_source", "symbol", "asset_class", "vendor", "feed", "venue", "event_id"),
+    *("seq", "occurrence", "origin", "status", "created_at"),
 ]
 
 

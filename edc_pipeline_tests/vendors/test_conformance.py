@@ -75,7 +75,13 @@ def _well_formed(reading: Reading) -> None:
     assert reading.events or reading.faults or reading.control
     for event in reading.events:
         columns = COLUMNS[event.event_type]
-        kinds = {"time": int, "int64": int, "int32": int, "float64": (float, int), "text": str}
+        kinds: dict[str, Any] = {
+            "time": int,
+            "int64": int,
+            "int32": int,
+            "float64": (float, int),
+            "text": str,
+        }
         for column in columns:
             assert isinstance(getattr(event, column.name), kinds[column.stored]), column
         assert event.created_at == RECEIVED_AT
