@@ -1,0 +1,353 @@
+"""The fake exchange: a websocket server around a market, a vendor's protocol and a line's faults.
+
+    async with Exchange(ExchangeConfig(rate=500)) as exchange:
+        websocket = await connect(exchange.url("iex"))
+
+Two ways to run. By the clock (default): ticks come when they are due, whoever listens. As a script
+(`script_start_ns`): event times start there, ticks come as fast as the clients read, and wait while
+fewer than `audience` connections are subscribed; nothing is lost to a reconnect, and two runs with
+the same seed send the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TextIO
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from edc_pipeline.market_day import NS_PER_SECOND
+from edc_pipeline.simulator.connection import Connection, WhenSlow
+from edc_pipeline.simulator.faults import Chaos, Trouble
+from edc_pipeline.simulator.instruments import listing
+from edc_pipeline.simulator.market import Market, Pace, Tick, Ticks, TickSource, rows
+from edc_pipeline.simulator.session import Vendor
+from edc_pipeline.simulator.tiingo import Terms, Tiingo
+from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
+
+_SLICE_S: Final = 0.01  # how late a tick may be sent; below it, waking up costs more than sending
+_TICKS_PER_TURN: Final = 256  # between two chances for the senders
+_BEHIND_NS: Final = NS_PER_SECOND  # a loop further behind leaves ticks out, rather than burst
+_HISTORIES: Final = 64  # subscriptions whose last frames are kept for a resend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeConfig:
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: a free one, told by Exchange.port
+    symbols: Sequence[str] | None = None  # None: all of instruments.LISTED
+    seed: int = 0
+    rate: float = 200.0  # ticks per second over all instruments; `pace` says more
+    pace: Pace | None = None
+    terms: Terms = field(default_factory=Terms)
+    heartbeat_s: float = 30.0
+    chaos: Chaos = field(default_factory=Chaos)
+    resend_on_subscribe: int = 0  # data frames that a returning subscription gets once more
+    events: int | None = None  # stop the market after so many data frames were made
+    seconds: float | None = None  # stop the market after so long
+    script_start_ns: int | None = None
+    audience: int = 1
+    outbox_frames: int = 20_000
+    when_slow: WhenSlow = "disconnect"
+    max_message_bytes: int = 64 * 1024
+    max_connections: int = 256
+    keep_frames: int = KEEP_FRAMES
+    truth_file: Path | None = None
+    ssl: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("heartbeat_s", "seconds", "events"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: {value} is not more than 0")
+        if self.resend_on_subscribe < 0:
+            raise ValueError(f"resend_on_subscribe: {self.resend_on_subscribe} is negative")
+        if self.outbox_frames <= max(4 * _TICKS_PER_TURN, self.resend_on_subscribe):
+            raise ValueError(
+                f"outbox_frames: {self.outbox_frames} must be more than {4 * _TICKS_PER_TURN} "
+                "and than resend_on_subscribe"
+            )
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class Exchange:
+    """`source` and `vendor` default to the synthetic market and Tiingo; `clock` is ns since 1970.
+
+    `truth` records what was sent, `trouble` which faults were done.
+    """
+
+    def __init__(
+        self,
+        config: ExchangeConfig | None = None,
+        *,
+        source: TickSource | None = None,
+        vendor: Vendor | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.config = config = config or ExchangeConfig()
+        self.trouble = Trouble(config.chaos)
+        self.truth = Truth(keep=config.keep_frames)
+        self.left_out_s = 0.0  # of market: the loop could not keep up, or the clock jumped
+        self._clock = clock
+        script = config.script_start_ns
+        self._script_ns = script
+        self._source: TickSource = source or Market(
+            listing(config.symbols),
+            start_ns=clock() if script is None else script,
+            seed=config.seed,
+            pace=config.pace or Pace(rate=config.rate),
+        )
+        self._vendor: Vendor = vendor or Tiingo(
+            self._source.instruments, terms=config.terms, seed=config.seed
+        )
+        self._file: TextIO | None = None
+        self._server: Server | None = None
+        self._market: asyncio.Task[None] | None = None
+        self._connections: dict[int, Connection] = {}
+        self._opened = 0
+        self._made = 0
+        self._histories: OrderedDict[Hashable, deque[str | bytes]] = OrderedDict()
+        self._changed = asyncio.Event()  # an outbox ran empty, somebody came or went
+        self._waits_for_audience = False
+
+    # -- for those who run it -----------------------------------------------------------------
+
+    async def __aenter__(self) -> Exchange:
+        config = self.config
+        # Deflate would cost more than all the rest on the loopback, and Tiingo does not offer it.
+        self._server = await serve(
+            self._attend,
+            config.host,
+            config.port,
+            process_request=self._admit,
+            compression=None,
+            max_size=config.max_message_bytes,
+            close_timeout=1,
+            ssl=config.ssl,
+        )
+        if config.truth_file is not None:
+            self._file = config.truth_file.open("w", encoding="utf-8")
+            self.truth = Truth(keep=config.keep_frames, file=self._file)
+        self._market = asyncio.create_task(self._run_market(), name="market")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        assert self._market is not None
+        self._market.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._market
+        self._server.close()
+        await self._server.wait_closed()
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None, "the exchange is not open; use `async with`"
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    def url(self, service: str) -> str:
+        """`ws://127.0.0.1:8765/iex` for "iex"."""
+        path = next((p for p, s in self._vendor.paths.items() if s == service), None)
+        if path is None:
+            raise ValueError(f"no service {service!r}; there are {', '.join(self.services)}")
+        scheme = "ws" if self.config.ssl is None else "wss"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(self._vendor.paths.values())
+
+    async def finished(self) -> None:
+        """Until `events` or `seconds` are over and everything made is with the clients' sockets."""
+        assert self._market is not None
+        await asyncio.shield(self._market)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Until nothing waits to be sent; of a script, until it also ended or lacks its audience.
+
+        By the clock the market goes on meanwhile: this is then a moment of an empty outbox.
+        """
+        assert self._market is not None
+        while any(c.backlog for c in self._connections.values()) or not (
+            self._script_ns is None or self._market.done() or self._waits_for_audience
+        ):
+            self._changed.clear()
+            # The timeout is a net: nothing but a lost wake-up would ever need it.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 0.25)
+
+    # -- a client comes -----------------------------------------------------------------------
+
+    def _admit(self, websocket: ServerConnection, request: Request) -> Response | None:
+        path = request.path.partition("?")[0]
+        if path not in self._vendor.paths:
+            paths = ", ".join(self._vendor.paths)
+            return websocket.respond(HTTPStatus.NOT_FOUND, f"no {path} here; there are {paths}\n")
+        if len(self._connections) >= self.config.max_connections:
+            return websocket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
+        return None
+
+    async def _attend(self, websocket: ServerConnection) -> None:
+        assert websocket.request is not None
+        service = self._vendor.paths[websocket.request.path.partition("?")[0]]
+        self._opened += 1
+        ordinal = self._opened
+        self.truth.connections[service] += 1
+        connection = Connection(
+            websocket,
+            self._vendor.session(service, ordinal),
+            self.trouble.line(service, ordinal),
+            ordinal=ordinal,
+            truth=self.truth,
+            outbox_frames=self.config.outbox_frames,
+            when_slow=self.config.when_slow,
+            now_ns=self._now_ns,
+            changed=self._changed,
+        )
+        self._connections[ordinal] = connection
+        tasks = [
+            asyncio.create_task(connection.send_all(), name=f"send-{ordinal}"),
+            asyncio.create_task(self._beat(connection), name=f"beat-{ordinal}"),
+        ]
+        try:
+            with suppress(ConnectionClosed):
+                async for message in websocket:
+                    self._converse(connection, message)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            connection.left()
+            del self._connections[ordinal]
+
+    def _converse(self, connection: Connection, message: str | bytes) -> None:
+        before = connection.session.subscription
+        for reply in connection.session.on_message(message):
+            connection.reply(reply)
+        if connection.session.refused:
+            connection.refuse()
+        subscription = connection.session.subscription
+        if subscription is not None and subscription != before:
+            if self.config.resend_on_subscribe:
+                self._resend(connection, subscription, is_new=before is None)
+            self._changed.set()
+
+    def _resend(self, connection: Connection, subscription: Hashable, *, is_new: bool) -> None:
+        """Some vendors repeat the last frames to a client that comes back."""
+        history = self._histories.pop(subscription, None)
+        if history is None:
+            history = deque(maxlen=self.config.resend_on_subscribe)
+        self._histories[subscription] = history
+        while len(self._histories) > _HISTORIES:
+            self._histories.popitem(last=False)
+        shared = any(c.history is history and not c.gone for c in self._connections.values())
+        connection.history = history
+        if is_new and not shared:  # while another connection has it, this is no return
+            connection.again(list(history))
+
+    async def _beat(self, connection: Connection) -> None:
+        while not connection.gone:
+            await asyncio.sleep(self.config.heartbeat_s)
+            connection.heartbeat()
+
+    # -- the market runs ----------------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return self._clock() if self._script_ns is None else self._script_ns
+
+    async def _run_market(self) -> None:
+        run = self._run_by_clock if self._script_ns is None else self._run_script
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.seconds):
+                await run()
+        for connection in list(self._connections.values()):
+            connection.release_all()
+        self._changed.set()
+
+    async def _run_by_clock(self) -> None:
+        loop = asyncio.get_running_loop()
+        shown_until = self._clock()
+        self._source.jump_to(shown_until)
+        next_slice = loop.time()
+        while not self._is_complete():
+            now = self._clock()
+            if abs(now - shown_until) > _BEHIND_NS:
+                self.left_out_s += max(0, now - shown_until - _BEHIND_NS) / NS_PER_SECOND
+                self._source.jump_to(now - _BEHIND_NS)
+            await self._show(self._source.until(now))
+            shown_until = now
+            for connection in list(self._connections.values()):
+                connection.release_due()
+            next_slice = max(next_slice + _SLICE_S, loop.time())
+            await asyncio.sleep(next_slice - loop.time())
+
+    async def _run_script(self) -> None:
+        while not self._is_complete():
+            ticks = self._source.take(_TICKS_PER_TURN)
+            if not len(ticks):
+                return
+            await self._show(ticks)
+            while any(c.backlog > _TICKS_PER_TURN for c in self._connections.values()):
+                await self._change()
+
+    async def _show(self, ticks: Ticks) -> None:
+        for number, tick in enumerate(rows(ticks), start=1):
+            if self._script_ns is not None:
+                await self._await_audience()
+                self._script_ns = max(self._script_ns, tick.at_ns)
+            self._show_one(tick)
+            if self._is_complete():
+                return
+            if number % _TICKS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _show_one(self, tick: Tick) -> None:
+        for connection in self._connections.values():
+            if not connection.listening:
+                continue
+            frame = connection.session.on_tick(tick)
+            if frame is None:
+                continue
+            connection.data(frame)
+            self._made += 1
+            if self._is_complete():
+                return
+
+    def _is_complete(self) -> bool:
+        return self.config.events is not None and self._made >= self.config.events
+
+    async def _await_audience(self) -> None:
+        while sum(c.listening for c in self._connections.values()) < self.config.audience:
+            self._waits_for_audience = True
+            await self._change()
+        self._waits_for_audience = False
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
