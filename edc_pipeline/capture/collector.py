@@ -251,10 +251,10 @@ class _Line:
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
         self.state.connections -= stood
+        if self.collector.stopping:
+            return
         self.state.last_problem = reason
-        log.log(
-            logging.WARNING if stood else logging.INFO, "%s: %s", self.state.source.name, reason
-        )
+        log.warning("%s: %s", self.state.source.name, reason)
         if not self.state.connections:
             self.collector.fell_silent(self.state, reason)
 
