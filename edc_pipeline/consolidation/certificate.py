@@ -1,0 +1,183 @@
+"""What a daily file says of itself: where its rows came from, and whether the numbers add up.
+
+The JSON lies in the dataset `/certificate` (bytes; any HDF5 reader shows it) and, without its
+long lists, in the attribute `certificate` of the table's group, with the SHA-256 of the whole in
+`certificate_sha256`. It is not an attribute altogether because HDF5 holds at most 64 kB in one,
+and the inputs of a day of one-minute micro-batches with their hashes are ten times that.
+It holds no clock: the same inputs give the same certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from edc_pipeline.consolidation.names import CERTIFICATE, Codec
+from edc_pipeline.events import EventType
+
+CERTIFICATE_VERSION: Final = 1
+_LISTS: Final = ("inputs", "set_aside", "gaps", "frames", "events_out")
+
+
+class NoCertificate(Exception):
+    """The file is no daily file of ours, or is damaged; the message says how it shows."""
+
+
+class Duplicates(msgspec.Struct, kw_only=True, frozen=True):
+    """Rows left out, by cause."""
+
+    redelivered: int = 0  # the same physical row: a journal recovery, a micro-batch copied
+    other_connection: int = 0  # no id: another connection delivered that copy first
+    same_id: int = 0  # the vendor's id and all content are those of a row that stays
+
+    @property
+    def total(self) -> int:
+        return self.redelivered + self.other_connection + self.same_id
+
+    def __add__(self, other: Duplicates) -> Duplicates:
+        return Duplicates(
+            redelivered=self.redelivered + other.redelivered,
+            other_connection=self.other_connection + other.other_connection,
+            same_id=self.same_id + other.same_id,
+        )
+
+
+class FeedCounts(msgspec.Struct, kw_only=True, frozen=True):
+    """One vendor's product in one daily file. rows_in = rows + duplicates."""
+
+    identity: str  # the rule applied: "id" or "counted"
+    rows_in: int
+    rows: int
+    duplicates: Duplicates
+    near_duplicates: int = 0  # rows kept whose id an earlier row has with other content
+
+
+class Input(msgspec.Struct, kw_only=True, frozen=True):
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class SetAside(msgspec.Struct, kw_only=True, frozen=True):
+    """A file among the micro-batches that could not be read. It stays where it is."""
+
+    name: str
+    reason: str
+    rows: int | None = None  # where its footer could still be read
+
+
+class GapEntry(msgspec.Struct, kw_only=True, frozen=True):
+    name: str
+    vendor: str
+    feed: str
+    symbol: str
+    from_ns: int
+    to_ns: int | None
+    size: int | None
+    state: str
+    reason: str
+
+
+class EventsOut(msgspec.Struct, kw_only=True, frozen=True):
+    """Events that a feed's collectors say they gave out for this day and type."""
+
+    name: str
+    vendor: str
+    feed: str
+    events: int
+
+
+class Frames(msgspec.Struct, kw_only=True, frozen=True):
+    """Frames that a feed received on this day (of receipt), all event types together."""
+
+    name: str
+    vendor: str
+    feed: str
+    received: int
+    with_events: int
+    control: int
+    quarantined: int
+
+
+class Certificate(msgspec.Struct, kw_only=True, frozen=True):
+    certificate_version: int = CERTIFICATE_VERSION
+    schema_version: int
+    code_version: str
+    event_type: EventType
+    day: str
+    codec: Codec
+    rows_in: int
+    rows: int
+    duplicates: Duplicates
+    near_duplicates: int
+    content_hash: str
+    symbols: int
+    first_event: int | None  # ts_event, ns UTC; None for a day without rows
+    last_event: int | None
+    feeds: dict[str, FeedCounts]  # "tiingo/iex" → its numbers
+    balanced: bool
+    reasons: list[str]  # why not, in words
+    events_out: list[EventsOut]
+    frames: list[Frames]
+    gaps: list[GapEntry]
+    set_aside: list[SetAside]
+    inputs: list[Input]
+
+
+def encode(certificate: Certificate) -> bytes:
+    return msgspec.json.encode(certificate)
+
+
+def head(certificate: Certificate) -> bytes:
+    """The certificate without its long lists, each replaced by its length."""
+    fields: dict[str, Any] = msgspec.to_builtins(certificate)
+    for name in _LISTS:
+        fields[name] = len(fields[name])
+    return msgspec.json.encode(fields)
+
+
+def read_certificate(path: Path) -> Certificate:
+    """What the file says of itself; `NoCertificate` when it does not, or not credibly.
+
+    Reads no rows: whether they are what the certificate says is for `verify` to find out.
+    """
+    import h5py  # noqa: PLC0415
+
+    try:
+        with h5py.File(path, "r") as file:
+            return certificate_in(file, path.name)
+    except FileNotFoundError:
+        raise NoCertificate(f"{path}: there is no such file") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise NoCertificate(f"{path.name}: not a readable HDF5 file ({_one_line(error)})") from None
+
+
+def certificate_in(file: Any, name: str) -> Certificate:
+    if CERTIFICATE not in file:
+        raise NoCertificate(f"{name}: no certificate in it; it is no daily file of edc_pipeline")
+    encoded = bytes(file[CERTIFICATE][()])
+    try:
+        certificate = msgspec.json.decode(encoded, type=Certificate)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NoCertificate(f"{name}: its certificate is damaged ({error})") from None
+    if certificate.event_type not in file:
+        raise NoCertificate(f"{name}: no {certificate.event_type!r} table in it")
+    attributes = file[certificate.event_type].attrs
+    if _text(attributes.get("certificate_sha256")) != hashlib.sha256(encoded).hexdigest():
+        raise NoCertificate(f"{name}: its certificate is not the one that was written")
+    if _text(attributes.get("certificate")) != head(certificate).decode():
+        raise NoCertificate(f"{name}: the attribute `certificate` disagrees with the certificate")
+    return certificate
+
+
+def _text(attribute: Any) -> Any:
+    """PyTables writes ASCII text as bytes and other text as str, in h5py's eyes."""
+    return attribute.decode() if isinstance(attribute, bytes) else attribute
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

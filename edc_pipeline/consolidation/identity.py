@@ -1,0 +1,203 @@
+"""What is a duplicate, and in which order rows lie. Pure: polars frames in, a polars frame out.
+
+Content is what the vendor said (`events.content_columns`), without `ts_event` where that is our
+own receive time. Numbers are compared by value: −0.0 is 0.0, and NaN equals NaN.
+
+1. Rows equal in connection, frame, content and occurrence are one physical row, stored twice.
+2. Under an `id` rule, rows with an id and the same content are one event, whoever delivered it.
+   Rows with the same id and other content all stay, and are counted as near duplicates.
+3. Else copies are counted: on each connection the copies of one content are numbered as they
+   came; copy number j of two connections is the same event. So the copies that stay are the most
+   that any single connection delivered.
+
+Of rows that are the same event, the one received first stays; among those received in the same
+nanosecond, the lower frame, and then the lesser of what a reader can see. The name of a
+connection decides only between rows that a reader cannot tell apart, so no name and no split or
+order of inputs can change a daily file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from edc_pipeline.consolidation.certificate import Duplicates, FeedCounts
+from edc_pipeline.events import COLUMNS, EventType, content_columns
+from edc_pipeline.vendors.contract import IdentityRule
+
+Rules = Mapping[tuple[str, str, EventType], IdentityRule]  # (vendor, feed, event type) → rule
+
+# ts_event, or null where it is our own clock and so no part of what the vendor said.
+_STAMP: Final = "_stamp"
+_CONTENT: Final = "_content"  # equal exactly for rows of equal content
+_BY_ID: Final = "_by_id"
+_COPY: Final = "_copy"
+
+_CAUSES: Final = ("redelivered", "other_connection", "same_id")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The rows of a daily file, in its order, and what became of the others."""
+
+    rows: pl.DataFrame
+    feeds: dict[str, FeedCounts]
+
+
+def identity_rules() -> Rules:
+    """The rules of every vendor known, for `settle`."""
+    # Imported here: a caller who hands in rules of his own needs no vendor.
+    import edc_pipeline.vendors as known  # noqa: PLC0415
+
+    return {
+        (vendor.name, feed.name, event_type): rule
+        for vendor in getattr(known, "VENDORS", {}).values()
+        for feed in vendor.feeds.values()
+        for event_type, rule in feed.identity.items()
+    }
+
+
+def settle(rows: pl.DataFrame, event_type: EventType, rules: Rules) -> Settled:
+    """Leave out duplicates, number the copies that stay, and order the rows."""
+    rows = _prepared(rows, event_type, rules)
+    alone, suspects = _suspects(rows, event_type)
+    once = _physical_rows(suspects)
+    by_id = _first_received(once.filter(_BY_ID), [_CONTENT])
+    counted = _counted(once.filter(~pl.col(_BY_ID)))
+    copies = _numbered(pl.concat([by_id, counted]))
+    kept = pl.concat([alone.with_columns(occurrence=pl.lit(0, pl.Int32)), copies.drop(_CONTENT)])
+    stages = {
+        "rows_in": rows,
+        "rows": kept,
+        "suspects": suspects,
+        "once": once,
+        "once_by_id": once.filter(_BY_ID),
+        "by_id": by_id,
+        "counted": counted,
+    }
+    feeds = _tally(stages, event_type, rules)
+    return Settled(_ordered(kept, event_type).select(c.name for c in COLUMNS[event_type]), feeds)
+
+
+def _prepared(rows: pl.DataFrame, event_type: EventType, rules: Rules) -> pl.DataFrame:
+    floats = [c.name for c in COLUMNS[event_type] if c.stored == "float64"]
+    by_id = [
+        (pl.col("vendor") == vendor) & (pl.col("feed") == feed)
+        for (vendor, feed, of_type), rule in rules.items()
+        if of_type == event_type and rule.kind == "id"
+    ]
+    return rows.with_columns(
+        # −0.0 + 0.0 is 0.0; one bit pattern for NaN.
+        *(
+            pl.when(pl.col(f).is_nan()).then(float("nan")).otherwise(pl.col(f) + 0.0).alias(f)
+            for f in floats
+        ),
+        pl.when(pl.col("ts_source") != "receive").then(pl.col("ts_event")).alias(_STAMP),
+        (pl.any_horizontal(*by_id, pl.lit(False)) & (pl.col("event_id") != "")).alias(_BY_ID),
+    )
+
+
+def _suspects(rows: pl.DataFrame, event_type: EventType) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows whose content nobody shares, the others with `_CONTENT`).
+
+    Rows of equal content share their stamp, so the stamp alone clears most rows of a day stamped
+    in nanoseconds; the hash clears all but real repeats. It only clears: equality is decided
+    column by column.
+    """
+    key = [_STAMP, *content_columns(event_type)[1:]]
+    shared = pl.col(_STAMP).is_null() | pl.col(_STAMP).is_duplicated()
+    rows = rows.with_columns(shared.alias("_shared"))
+    near = rows.filter("_shared")
+    twins = near.select(pl.struct(key).hash(seed=0).is_duplicated()).to_series()
+    alone = pl.concat([rows.filter(~pl.col("_shared")), near.filter(~twins)])
+    suspects = near.filter(twins).drop("_shared").with_row_index(_CONTENT)
+    # Equal content is known from here on by the first row that has it.
+    return alone.drop("_shared"), suspects.with_columns(pl.col(_CONTENT).first().over(key))
+
+
+# Who stays, of rows that are one event. Only the last is invisible in the daily file.
+_FIRST_RECEIVED: Final = ("created_at", "frame", "ts_event", "origin", "status", "connection")
+
+
+def _first_received(rows: pl.DataFrame, same: list[str]) -> pl.DataFrame:
+    return rows.sort(_FIRST_RECEIVED).unique(same, keep="first", maintain_order=True)
+
+
+def _physical_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    return _first_received(rows, [_CONTENT, "connection", "frame", "occurrence"])
+
+
+def _counted(rows: pl.DataFrame) -> pl.DataFrame:
+    as_they_came = rows.sort("created_at", "frame", "occurrence")
+    copy = pl.int_range(pl.len()).over(_CONTENT, "connection")
+    return _first_received(as_they_came.with_columns(copy.alias(_COPY)), [_CONTENT, _COPY]).drop(
+        _COPY
+    )
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    in_order = rows.sort("ts_event", *(c for c in _FIRST_RECEIVED if c != "ts_event"))
+    number = pl.int_range(pl.len(), dtype=pl.Int32).over(_CONTENT)
+    return in_order.with_columns(number.alias("occurrence"))
+
+
+def _ordered(rows: pl.DataFrame, event_type: EventType) -> pl.DataFrame:
+    """By (ts_event, seq, created_at, frame), then by all that is left: a total order.
+
+    Sorting by some twenty columns is slow and few rows tie in the first four, so only those are
+    sorted by all.
+    """
+    first = ["ts_event", "seq", "created_at", "frame"]
+    rest = [c for c in content_columns(event_type) if c not in first]
+    rows = rows.sort(first)
+    follows = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in first).fill_null(
+        value=False
+    )
+    tied = rows.select((follows | follows.shift(-1, fill_value=False)).arg_true()).to_series()
+    if tied.is_empty():
+        return rows
+    among = rows[tied].with_columns(tied.alias("_at")).sort([*first, *rest, "occurrence"])
+    # Rows that tie lie side by side, so sorting them among themselves keeps them in their places.
+    order = pl.int_range(rows.height, eager=True, dtype=pl.Int64).scatter(
+        tied, among["_at"].cast(pl.Int64)
+    )
+    return rows[order]
+
+
+def _tally(
+    stages: Mapping[str, pl.DataFrame], event_type: EventType, rules: Rules
+) -> dict[str, FeedCounts]:
+    counts = {name: _by_feed(frame) for name, frame in stages.items()}
+    near = _near_duplicates(stages["rows"].filter(_BY_ID))
+    feeds = {}
+    for vendor, feed in sorted(counts["rows_in"]):
+        n = {name: by_feed.get((vendor, feed), 0) for name, by_feed in counts.items()}
+        rule = rules.get((vendor, feed, event_type))
+        feeds[f"{vendor}/{feed}"] = FeedCounts(
+            identity=rule.kind if rule else "counted",
+            rows_in=n["rows_in"],
+            rows=n["rows"],
+            duplicates=Duplicates(
+                redelivered=n["suspects"] - n["once"],
+                other_connection=n["once"] - n["once_by_id"] - n["counted"],
+                same_id=n["once_by_id"] - n["by_id"],
+            ),
+            near_duplicates=near.get((vendor, feed), 0),
+        )
+    return feeds
+
+
+def _by_feed(rows: pl.DataFrame) -> dict[tuple[str, str], int]:
+    return {(v, f): n for v, f, n in rows.group_by("vendor", "feed").len().iter_rows()}
+
+
+def _near_duplicates(rows: pl.DataFrame) -> dict[tuple[str, str], int]:
+    """Rows that stay beyond the first of their id: the same id with other content."""
+    same_id = rows.group_by("vendor", "feed", "symbol", "venue", "event_id").len("n")
+    more = (
+        same_id.filter(pl.col("n") > 1).group_by("vendor", "feed").agg(pl.col("n").sum(), pl.len())
+    )
+    return {(v, f): n - ids for v, f, n, ids in more.iter_rows()}

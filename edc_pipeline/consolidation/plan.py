@@ -1,0 +1,196 @@
+"""What there is to consolidate: the micro-batches of a day by their footers, and the ledger.
+
+No row is read here. Cutting the day into time slices by the footers' `min_ts_event` and
+`max_ts_event` belongs here too, once a day no longer fits into memory.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edc_pipeline.consolidation.certificate import (
+    EventsOut,
+    Frames,
+    GapEntry,
+    Input,
+    SetAside,
+)
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.events import EventType
+from edc_pipeline.market_day import day_bounds
+from edc_pipeline.spool.layout import batch_files, days_in
+from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.micro_batch import Footer, UnreadableBatch, read_footer
+from edc_pipeline.spool.owner import current_owner
+
+# A collector puts a micro-batch in its place some milliseconds before its ledger entry. Whoever
+# looks in between sees too many rows, so look again before saying so.
+_LOOKS: Final = 5
+_BETWEEN_LOOKS_S: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Batch:
+    path: Path
+    footer: Footer
+    input: Input
+
+
+@dataclass(frozen=True)
+class LedgerNumbers:
+    events_out: list[EventsOut]
+    frames: list[Frames]
+    gaps: list[GapEntry]
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    spool: Path
+    event_type: EventType
+    day: dt.date
+    batches: list[Batch]
+    set_aside: list[SetAside]
+    ledger: LedgerNumbers
+
+    @property
+    def rows(self) -> int:
+        return sum(b.footer.rows for b in self.batches)
+
+
+def make_plan(spool: Path, event_type: EventType, day: dt.date) -> Plan:
+    """List and hash the inputs. `CannotConsolidate` when there is nothing to read."""
+    for look in range(_LOOKS):
+        plan = _look(spool, event_type, day)
+        if _agrees(plan) or look == _LOOKS - 1 or not current_owner(spool)[0]:
+            break
+        time.sleep(_BETWEEN_LOOKS_S)
+    if not plan.batches:
+        raise _nothing_to_read(plan)
+    return plan
+
+
+def refuse_if_nothing(spool: Path, event_type: EventType, day: dt.date) -> None:
+    """`CannotConsolidate` when there is no spool, or nothing in it of that day. Cheap."""
+    if not spool.is_dir():
+        raise CannotConsolidate(f"there is no spool at {spool}: give the folder that capture fills")
+    if not batch_files(spool, event_type, day):
+        ledger = read_ledger(spool, event_type, day)
+        raise _nothing_to_read(Plan(spool, event_type, day, [], [], ledger))
+
+
+def _look(spool: Path, event_type: EventType, day: dt.date) -> Plan:
+    batches: list[Batch] = []
+    set_aside: list[SetAside] = []
+    for path in batch_files(spool, event_type, day):
+        try:
+            footer = read_footer(path)
+            _check_place(footer, path, event_type, day)
+            batches.append(Batch(path, footer, describe(path, footer.rows)))
+        except (UnreadableBatch, OSError) as error:
+            set_aside.append(SetAside(name=path.name, reason=reason_of(error, path)))
+    ledger = read_ledger(spool, event_type, day)
+    return Plan(spool, event_type, day, batches, set_aside, ledger)
+
+
+def describe(path: Path, rows: int) -> Input:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        size = file.tell()
+    return Input(name=path.name, rows=rows, bytes=size, sha256=digest.hexdigest())
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Why a micro-batch is set aside, in one line that does not repeat its name."""
+    text = " ".join(str(error).split()).removeprefix(f"{path.name}: ")
+    return text.replace(str(path), path.name)[:300] or type(error).__name__
+
+
+def _check_place(footer: Footer, path: Path, event_type: EventType, day: dt.date) -> None:
+    if (footer.event_type, footer.day) != (event_type, day.isoformat()):
+        raise UnreadableBatch(
+            f"{path.name}: its footer says {footer.event_type} of {footer.day},"
+            f" its folder {event_type} of {day}"
+        )
+    if sum(footer.rows_by_feed.values()) != footer.rows:
+        raise UnreadableBatch(f"{path.name}: its rows by feed do not add up to {footer.rows}")
+
+
+def read_ledger(spool: Path, event_type: EventType, day: dt.date) -> LedgerNumbers:
+    ledger = Ledger(spool)
+    try:
+        events = ledger.events_out(event_type, day)
+        frames = ledger.frames(day)
+        gaps = ledger.gaps(*day_bounds(day))
+    except (sqlite3.Error, OSError, ValueError) as error:
+        return LedgerNumbers([], [], [], f"the ledger {ledger.path.name} cannot be read: {error}")
+    return LedgerNumbers(
+        events_out=[
+            EventsOut(name=s.name, vendor=s.vendor, feed=s.feed, events=n)
+            for s, n in events.items()
+        ],
+        frames=[
+            Frames(
+                name=s.name,
+                vendor=s.vendor,
+                feed=s.feed,
+                received=c.received,
+                with_events=c.with_events,
+                control=c.control,
+                quarantined=c.quarantined,
+            )
+            for s, c in frames.items()
+        ],
+        gaps=[
+            GapEntry(
+                name=g.source.name,
+                vendor=g.source.vendor,
+                feed=g.source.feed,
+                symbol=g.symbol,
+                from_ns=g.from_ns,
+                to_ns=g.to_ns,
+                size=g.size,
+                state=g.state,
+                reason=g.reason,
+            )
+            for g in gaps
+        ],
+    )
+
+
+def _agrees(plan: Plan) -> bool:
+    held: Counter[str] = Counter()
+    for batch in plan.batches:
+        held.update(batch.footer.rows_by_feed)
+    given: Counter[str] = Counter()
+    for source in plan.ledger.events_out:
+        given[f"{source.vendor}/{source.feed}"] += source.events
+    return held == given
+
+
+def _nothing_to_read(plan: Plan) -> CannotConsolidate:
+    what = f"{plan.event_type} of {plan.day}"
+    missing = sum(source.events for source in plan.ledger.events_out)
+    if plan.set_aside:
+        first = plan.set_aside[0]
+        return CannotConsolidate(
+            f"none of the {len(plan.set_aside)} micro-batches of {what} in {plan.spool} can be"
+            f" read; the first is {first.name}: {first.reason}. A daily file made before stays",
+            events_missing=missing,
+        )
+    if missing:
+        return CannotConsolidate(
+            f"no micro-batches of {what} in {plan.spool}, though its ledger says that {missing}"
+            " events were given out. A daily file made before stays",
+            events_missing=missing,
+        )
+    days = sorted({day for event_type, day in days_in(plan.spool) if event_type == plan.event_type})
+    there = f"; it has {plan.event_type} from {days[0]} to {days[-1]}" if days else ""
+    return CannotConsolidate(f"no micro-batches of {what} in {plan.spool}{there}")

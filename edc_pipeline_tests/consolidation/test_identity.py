@@ -1,0 +1,189 @@
+"""The rule against its plain twin, and the cases that a reader would ask about."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edc_pipeline.consolidation.content_hash import ContentHash
+from edc_pipeline.consolidation.h5_write import record_blocks, text_widths
+from edc_pipeline.consolidation.identity import Rules, Settled, settle
+from edc_pipeline.events import EVENT_TYPES, EventType
+from edc_pipeline.spool.micro_batch import SCHEMAS, rows_to_table
+from edc_pipeline.vendors.contract import IdentityRule
+from edc_pipeline_tests.consolidation.reference import Answer, consolidated, number
+from edc_pipeline_tests.consolidation.spools import OPEN, Row, event, frames
+
+BY_ID: Rules = {("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYPES}
+NAN = float("nan")
+
+
+def frame_of(rows: list[Row], event_type: EventType = "trade") -> pl.DataFrame:
+    table = (
+        rows_to_table(
+            event_type,
+            [r.event for r in rows],
+            [r.connection for r in rows],
+            [r.frame for r in rows],
+        )
+        if rows
+        else SCHEMAS[event_type].empty_table()
+    )
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return [{k: number(v) for k, v in row.items()} for row in frame.iter_rows(named=True)]
+
+
+def content_hash(settled: Settled, event_type: EventType) -> str:
+    content = ContentHash(event_type)
+    widths = text_widths(settled.rows, event_type)
+    for block in record_blocks(settled.rows, event_type, widths, block_rows=3):
+        content.update(block)
+    return content.result()
+
+
+# Few values, so that everything collides with everything.
+@st.composite
+def delivered(draw: st.DrawFn, event_type: EventType) -> list[Row]:
+    floats = st.sampled_from([0.0, -0.0, NAN, 1.5])
+    numbers: dict[EventType, dict[str, st.SearchStrategy[Any]]] = {
+        "trade": {"price": floats, "size": floats},
+        "quote": {"bid_price": floats, "ask_size": floats},
+        "ref_px": {"price": floats, "kind": st.sampled_from(["last", "mid"])},
+    }
+    few = st.fixed_dictionaries(
+        {
+            "ts_event": st.sampled_from([OPEN, OPEN + 1]),
+            "ts_source": st.sampled_from(["vendor", "receive"]),
+            "vendor": st.sampled_from(["acme", "byid"]),
+            "event_id": st.sampled_from(["", "7"]),
+            "seq": st.sampled_from([-1, 3]),
+            "origin": st.sampled_from(["live", "snapshot"]),
+            "status": st.sampled_from(["LIVE", "STALE"]),
+            "created_at": st.integers(OPEN, OPEN + 3),
+            **numbers[event_type],
+        }
+    )
+    rows: list[Row] = []
+    contents = draw(st.lists(st.lists(few, min_size=1, max_size=4), max_size=8))
+    for at, fields in enumerate(contents):
+        connections = draw(st.sets(st.sampled_from("abc"), min_size=1))
+        for connection in sorted(connections):
+            again = [event(event_type, **f) for f in fields]
+            rows += frames([again], connection, draw(st.integers(at, at + 2)))
+    twice = draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
+    return draw(st.permutations([*rows, *twice]))
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@given(data=st.data(), seed=st.integers())
+@settings(max_examples=150, deadline=None)
+def test_agrees_with_the_plain_rule_in_any_split_and_order(
+    event_type: EventType, data: st.DataObject, seed: int
+) -> None:
+    rows = data.draw(delivered(event_type))
+    frame = frame_of(rows, event_type)
+    settled = settle(frame, event_type, BY_ID)
+    expected: Answer = consolidated(
+        list(frame.iter_rows(named=True)), event_type, {("byid", "tape"): True}
+    )
+    assert plain(settled.rows) == [{k: number(v) for k, v in row.items()} for row in expected.rows]
+    feeds = settled.feeds.values()
+    assert sum(f.duplicates.redelivered for f in feeds) == expected.redelivered
+    assert sum(f.duplicates.other_connection for f in feeds) == expected.other_connection
+    assert sum(f.duplicates.same_id for f in feeds) == expected.same_id
+    assert sum(f.near_duplicates for f in feeds) == expected.near_duplicates
+    assert all(f.rows_in == f.rows + f.duplicates.total for f in feeds)
+
+    shuffled = rows.copy()
+    random.Random(seed).shuffle(shuffled)
+    again = settle(frame_of(shuffled, event_type), event_type, BY_ID)
+    assert content_hash(again, event_type) == content_hash(settled, event_type)
+
+
+@given(rows=delivered("trade"), names=st.permutations("abc"))
+@settings(max_examples=100, deadline=None)
+def test_the_names_of_connections_never_reach_the_file(rows: list[Row], names: list[str]) -> None:
+    renamed = [
+        Row(r.event, dict(zip("abc", names, strict=True))[r.connection], r.frame) for r in rows
+    ]
+    assert settle(frame_of(renamed), "trade", BY_ID).rows.equals(
+        settle(frame_of(rows), "trade", BY_ID).rows
+    )
+
+
+@given(rows=delivered("trade"))
+@settings(max_examples=100, deadline=None)
+def test_no_two_rows_are_equal_without_created_at(rows: list[Row]) -> None:
+    kept = settle(frame_of(rows), "trade", BY_ID).rows.drop("created_at", "origin", "status")
+    assert kept.n_unique() == kept.height if kept.height else True
+
+
+def kept(rows: list[Row]) -> pl.DataFrame:
+    return settle(frame_of(rows), "trade", BY_ID).rows
+
+
+def test_identical_prints_in_one_frame_are_genuine() -> None:
+    rows = kept(frames([[event(), event(), event()]]))
+    assert rows["occurrence"].to_list() == [0, 1, 2]
+
+
+def test_identical_prints_in_two_frames_of_one_connection_are_genuine() -> None:
+    assert kept(frames([[event()], [event(created_at=OPEN + 5_000_000)]])).height == 2
+
+
+def test_the_most_that_any_connection_delivered_stays() -> None:
+    rows = [
+        *frames([[event(created_at=OPEN + 3)], [event(created_at=OPEN + 9)]], "a"),
+        *frames([[event(created_at=OPEN + 2)] for _ in range(3)], "b"),
+        *frames([[event(created_at=OPEN + 1)]], "c"),
+    ]
+    settled = settle(frame_of(rows), "trade", {})
+    assert settled.rows["created_at"].to_list() == [OPEN + 1, OPEN + 2, OPEN + 2]
+    assert settled.feeds["acme/tape"].duplicates.other_connection == 3
+
+
+def test_a_recovered_row_is_the_same_row() -> None:
+    rows = frames([[event(), event()]])
+    settled = settle(frame_of([*rows, *rows]), "trade", {})
+    assert settled.rows.height == 2
+    assert settled.feeds["acme/tape"].duplicates.redelivered == 2
+
+
+def test_an_id_makes_one_of_two_deliveries_on_one_connection() -> None:
+    twice = frames([[event(vendor="byid", event_id="7")], [event(vendor="byid", event_id="7")]])
+    settled = settle(frame_of(twice), "trade", BY_ID)
+    assert settled.rows.height == 1
+    assert settled.feeds["byid/tape"].duplicates.same_id == 1
+
+
+def test_an_id_with_other_content_stays_and_is_counted() -> None:
+    rows = frames(
+        [[event(vendor="byid", event_id="7")], [event(vendor="byid", event_id="7", price=2.0)]]
+    )
+    settled = settle(frame_of(rows), "trade", BY_ID)
+    assert settled.rows.height == 2
+    assert settled.feeds["byid/tape"].near_duplicates == 1
+
+
+def test_our_own_clock_is_no_content() -> None:
+    """A second connection receives the same a millisecond later, and stamps it so."""
+    rows = [
+        *frames([[event(ts_source="receive", ts_event=OPEN)]], "a"),
+        *frames([[event(ts_source="receive", ts_event=OPEN + 1_000_000)]], "b"),
+    ]
+    assert kept(rows)["ts_event"].to_list() == [OPEN]
+
+
+def test_arrival_decides_between_events_of_one_stamp() -> None:
+    rows = frames([[event(price=9.0)], [event(price=5.0)]])
+    assert kept(rows)["price"].to_list() == [9.0, 5.0]
