@@ -6,7 +6,7 @@
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
 """
 
-from edc_pipeline.consolidation.certificate import Certificate, read_certificate
+from edc_pipeline.consolidation.certificate import Certificate, NoCertificate, read_certificate
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.make import Consolidated, consolidate
@@ -21,6 +21,7 @@ __all__ = [
     "Codec",
     "Consolidated",
     "Finding",
+    "NoCertificate",
     "Rules",
     "Summary",
     "Verification",
