@@ -12,6 +12,7 @@ the same seed send the same.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
 from collections import OrderedDict, deque
@@ -69,8 +70,8 @@ class ExchangeConfig:
     def __post_init__(self) -> None:
         for name in ("heartbeat_s", "seconds", "events"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: {value} is not more than 0")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: {value} is not a number above 0")
         if self.resend_on_subscribe < 0:
             raise ValueError(f"resend_on_subscribe: {self.resend_on_subscribe} is negative")
         if self.outbox_frames <= max(4 * _TICKS_PER_TURN, self.resend_on_subscribe):
@@ -119,6 +120,7 @@ class Exchange:
         self._file: TextIO | None = None
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None
+        self._broken: asyncio.Future[None]  # a sender's error that is not its client's doing
         self._connections: dict[int, Connection] = {}
         self._opened = 0
         self._made = 0
@@ -130,8 +132,22 @@ class Exchange:
 
     async def __aenter__(self) -> Exchange:
         config = self.config
+        if config.truth_file is not None:
+            self._file = config.truth_file.open("w", encoding="utf-8")
+            self.truth = Truth(keep=config.keep_frames, file=self._file)
+        try:
+            self._server = await self._serve()
+        except BaseException:
+            self._close_file()
+            raise
+        self._broken = asyncio.get_running_loop().create_future()
+        self._market = asyncio.create_task(self._run_market(), name="market")
+        return self
+
+    async def _serve(self) -> Server:
+        config = self.config
         # Deflate would cost more than all the rest on the loopback, and Tiingo does not offer it.
-        self._server = await serve(
+        return await serve(
             self._attend,
             config.host,
             config.port,
@@ -141,11 +157,6 @@ class Exchange:
             close_timeout=1,
             ssl=config.ssl,
         )
-        if config.truth_file is not None:
-            self._file = config.truth_file.open("w", encoding="utf-8")
-            self.truth = Truth(keep=config.keep_frames, file=self._file)
-        self._market = asyncio.create_task(self._run_market(), name="market")
-        return self
 
     async def __aexit__(
         self,
@@ -156,10 +167,25 @@ class Exchange:
         assert self._server is not None
         assert self._market is not None
         self._market.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._market
         self._server.close()
         await self._server.wait_closed()
+        await asyncio.wait((self._market,))
+        self._broken.cancel()
+        # Each failure is looked at, or asyncio would complain; one the caller has seen is not
+        # raised over it.
+        failures = [
+            failure
+            for task in (self._broken, self._market)
+            if not task.cancelled() and (failure := task.exception())
+        ]
+        try:
+            self._close_file()
+        except OSError as failure:
+            failures.append(failure)
+        if failures and error is None:
+            raise failures[0]
+
+    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -182,11 +208,24 @@ class Exchange:
     def services(self) -> tuple[str, ...]:
         return tuple(self._vendor.paths.values())
 
-    async def finished(self) -> None:
-        """Until `events` or `seconds` are over and everything made is with the clients' sockets."""
+    @property
+    def clients(self) -> int:
+        return sum(not c.gone for c in self._connections.values())
+
+    async def finished(self, *, patience_s: float = 10.0) -> None:
+        """Until `events` or `seconds` are over and everything made is with the clients' sockets.
+
+        A client that does not read is waited for no longer than `patience_s`. Raises what broke the
+        market, or the truth file (OSError).
+        """
         assert self._market is not None
-        await asyncio.shield(self._market)
-        await self.settle()
+        await asyncio.wait((self._market, self._broken), return_when=asyncio.FIRST_COMPLETED)
+        for ended in (self._broken, self._market):
+            if ended.done():
+                ended.result()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self.settle()
 
     async def settle(self) -> None:
         """Until nothing waits to be sent; of a script, until it also ended or lacks its audience.
@@ -235,6 +274,7 @@ class Exchange:
             asyncio.create_task(connection.send_all(), name=f"send-{ordinal}"),
             asyncio.create_task(self._beat(connection), name=f"beat-{ordinal}"),
         ]
+        tasks[0].add_done_callback(self._notice)
         try:
             with suppress(ConnectionClosed):
                 async for message in websocket:
@@ -245,6 +285,10 @@ class Exchange:
             await asyncio.gather(*tasks, return_exceptions=True)
             connection.left()
             del self._connections[ordinal]
+
+    def _notice(self, sender: asyncio.Task[None]) -> None:
+        if not sender.cancelled() and (error := sender.exception()) and not self._broken.done():
+            self._broken.set_exception(error)
 
     def _converse(self, connection: Connection, message: str | bytes) -> None:
         before = connection.session.subscription

@@ -175,8 +175,10 @@ class Market:
     # -- what callers ask ---------------------------------------------------------------------
 
     def until(self, ns: int) -> Ticks:
+        made = [self._pending]
         while self._next_ns < ns:
-            self._pending = np.concatenate([self._pending, self._step()])
+            made.append(self._step())
+        self._pending = np.concatenate(made)
         return self._hand_out(int(np.searchsorted(self._pending["at_ns"], ns)))
 
     def take(self, count: int) -> Ticks:

@@ -1,0 +1,272 @@
+"""`edc simulate`: a fake exchange to connect to."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from edc_pipeline.simulator.exchange import Exchange
+
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+EPILOG: Final = """\b
+Examples:
+  edc simulate
+  edc simulate --rate 2000 --symbols SPY,AAPL,EUR/USD,BTC/USD --seed 7
+  edc simulate --events 20000 --chaos "cut@5000,rubbish@iex:200:truncated" --resend 50
+
+\b
+--chaos takes, separated by commas:
+  duplicate=0.1%            a share of the data frames; delay, reorder and rubbish alike
+  delay=1%:250ms            with how long; mute=1/h:10s alike
+  cut=2/h                   times per hour of each connection
+  cut@500, rubbish@iex:200  once: at the 500th data frame of the first connection
+                            that gets so far, at the 200th of one of /iex
+  seed=7                    another run of luck
+
+A client sends Tiingo's subscribe message; a token is asked for, and any will do
+unless --token is given.
+"""
+
+
+@click.command("simulate", epilog=EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same market.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 10_000_000, min_open=True),
+    default=200.0,
+    show_default=True,
+    help="Ticks per second over all symbols by day; stocks trade at half of that by night.",
+)
+@click.option(
+    "--token",
+    envvar="EDC_SIM_TOKEN",
+    show_envvar=True,
+    help="The only token that is accepted; any that is not empty by default.",
+)
+@click.option("--symbols", help="SPY,BRK.B,EUR/USD,… instead of the usual ones.")
+@click.option("--chaos", default="", help="What goes wrong, and how often; see below.")
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds between heartbeats.",
+)
+@click.option(
+    "--resend",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    show_default=True,
+    help="Data frames sent again, byte for byte, to a client that comes back.",
+)
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop after so many seconds.",
+)
+@click.option("--events", type=click.IntRange(1), help="Stop after so many data frames.")
+@click.option(
+    "--truth",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write every data frame sent to this file, one JSON object a line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def simulate(
+    *,
+    host: str,
+    port: int,
+    seed: int,
+    rate: float,
+    token: str | None,
+    symbols: str | None,
+    chaos: str,
+    heartbeat: float,
+    resend: int,
+    seconds: float | None,
+    events: int | None,
+    truth: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a fake exchange that speaks Tiingo's websocket protocol over a synthetic market."""
+    from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy and websockets: 0.3 s that `edc --help` need not wait
+        exchange,
+        faults,
+        tiingo,
+    )
+
+    try:
+        config = exchange.ExchangeConfig(
+            host=host,
+            port=port,
+            seed=seed,
+            rate=rate,
+            symbols=None if symbols is None else symbols.split(","),
+            terms=tiingo.Terms(token=token or None),
+            chaos=faults.Chaos.parse(chaos),
+            heartbeat_s=heartbeat,
+            resend_on_subscribe=resend,
+            seconds=seconds,
+            events=events,
+            truth_file=truth,
+            keep_frames=0,  # counted, and in the file; a long run must not fill the memory
+        )
+        made = exchange.Exchange(config)
+    except ValueError as error:
+        raise _Usage(str(error)) from None
+    # A client that leaves in the middle of a handshake is no news for a terminal.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    say: _Say = _JsonLines() if as_json else _Text(sys.stdout.isatty())
+    interrupted = asyncio.run(_serve(made, say))
+    if interrupted:
+        click.get_current_context().exit(EXIT_INTERRUPTED)
+
+
+class _Usage(click.ClickException):
+    exit_code = EXIT_USAGE
+
+
+async def _serve(exchange: Exchange, say: _Say) -> bool:
+    """Until it is over or told to stop; True when that was SIGINT."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def stop(number: int) -> None:
+        if not told.done():
+            told.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(exchange)
+        except OSError as error:
+            raise _Usage(_why_not(error, exchange)) from None
+        say.listening(exchange)
+        watching = asyncio.create_task(_watch(exchange, say))
+        over = asyncio.create_task(exchange.finished())
+        await asyncio.wait((told, over), return_when=asyncio.FIRST_COMPLETED)
+        watching.cancel()
+        if not over.cancel():
+            _check(over)
+    say.summary(exchange, time.monotonic() - started)
+    return told.done() and told.result() == signal.SIGINT
+
+
+def _check(over: asyncio.Task[None]) -> None:
+    try:
+        over.result()
+    except OSError as error:  # the one file that is written while it runs
+        raise click.ClickException(f"--truth: {error.strerror}; stopped") from None
+
+
+def _why_not(error: OSError, exchange: Exchange) -> str:
+    if error.filename is not None:
+        return f"--truth {error.filename}: {error.strerror}"
+    host, port = exchange.config.host, exchange.config.port
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is taken: stop what listens there, "
+            "or choose another with --port (0 picks a free one)"
+        )
+    return f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and --port"
+
+
+async def _watch(exchange: Exchange, say: _Say) -> None:
+    sent_before, before = 0, time.monotonic()
+    while True:
+        await asyncio.sleep(1)
+        sent, now = exchange.truth.data.total(), time.monotonic()
+        say.rate((sent - sent_before) / (now - before), sent, exchange.clients)
+        sent_before, before = sent, now
+
+
+class _Say:
+    """What the user sees."""
+
+    def listening(self, exchange: Exchange) -> None:
+        raise NotImplementedError
+
+    def rate(self, per_s: float, sent: int, clients: int) -> None:
+        pass
+
+    def summary(self, exchange: Exchange, seconds: float) -> None:
+        raise NotImplementedError
+
+
+class _JsonLines(_Say):
+    def listening(self, exchange: Exchange) -> None:
+        self._line({"event": "listening", "port": exchange.port, "urls": _urls(exchange)})
+
+    def summary(self, exchange: Exchange, seconds: float) -> None:
+        took = round(seconds, 3)
+        faults_done = dict(exchange.trouble.counts)
+        summary = {**exchange.truth.summary(), "faults_done": faults_done, "seconds": took}
+        self._line({"event": "summary", **summary})
+
+    def _line(self, what: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):
+            click.echo(json.dumps(what))
+
+
+class _Text(_Say):
+    def __init__(self, is_terminal: bool) -> None:
+        self._is_terminal = is_terminal
+
+    def listening(self, exchange: Exchange) -> None:
+        click.echo("listening on " + "  ".join(_urls(exchange).values()) + "  (Ctrl-C stops it)")
+
+    def rate(self, per_s: float, sent: int, clients: int) -> None:
+        if self._is_terminal:
+            click.echo(
+                f"\r\x1b[K{per_s:,.0f} frames/s  {sent:,} sent  {clients} connected", nl=False
+            )
+
+    def summary(self, exchange: Exchange, seconds: float) -> None:
+        summary = exchange.truth.summary()
+        parts = [
+            f"{summary['data_frames']:,} data frames in {seconds:.1f} s",
+            _counted("", summary["by_service"]),
+            _counted("connections ", summary["connections"]),
+            _counted("faults ", dict(exchange.trouble.counts)),
+            _counted("sent again ", {"": summary["faults"].get("resend", 0)}),
+            _counted("not sent ", summary["not_sent"]),
+        ]
+        if exchange.left_out_s:
+            parts.append(f"{exchange.left_out_s:.1f} s left out: the rate is more than it can do")
+        start = "\r\x1b[K" if self._is_terminal else ""
+        click.echo(start + "; ".join(filter(None, parts)))
+
+
+def _counted(title: str, counts: dict[str, int]) -> str:
+    listed = ", ".join(f"{name} {n:,}".strip() for name, n in counts.items() if n)
+    return title + listed if listed else ""
+
+
+def _urls(exchange: Exchange) -> dict[str, str]:
+    return {service: exchange.url(service) for service in exchange.services}
+
+
+command = simulate
