@@ -18,7 +18,7 @@ order of inputs can change a daily file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,11 +32,13 @@ Rules = Mapping[tuple[str, str, EventType], IdentityRule]  # (vendor, feed, even
 
 # ts_event, or null where it is our own clock and so no part of what the vendor said.
 _STAMP: Final = "_stamp"
+_ROW: Final = "_row"  # where the row stands among all rows in
 _CONTENT: Final = "_content"  # equal exactly for rows of equal content
 _BY_ID: Final = "_by_id"
 _COPY: Final = "_copy"
 
-_CAUSES: Final = ("redelivered", "other_connection", "same_id")
+# Who stays, of rows that are one event. Only the last is invisible in the daily file.
+_FIRST_RECEIVED: Final = ("created_at", "frame", "ts_event", "origin", "status", "connection")
 
 
 @dataclass(frozen=True)
@@ -62,86 +64,111 @@ def identity_rules() -> Rules:
 
 def settle(rows: pl.DataFrame, event_type: EventType, rules: Rules) -> Settled:
     """Leave out duplicates, number the copies that stay, and order the rows."""
-    rows = _prepared(rows, event_type, rules)
-    alone, suspects = _suspects(rows, event_type)
-    once = _physical_rows(suspects)
-    by_id = _first_received(once.filter(_BY_ID), [_CONTENT])
-    counted = _counted(once.filter(~pl.col(_BY_ID)))
+    rows = _canonical(rows, event_type)
+    alone, suspects = _suspects(rows, event_type, rules)
+    once = _firsts(suspects, [_CONTENT, "connection", "frame", "occurrence"], _FIRST_RECEIVED)
+    with_id, without = once.filter(_BY_ID), once.filter(~pl.col(_BY_ID))
+    by_id = _firsts(with_id, [_CONTENT], _FIRST_RECEIVED)
+    counted = _counted(without)
     copies = _numbered(pl.concat([by_id, counted]))
-    kept = pl.concat([alone.with_columns(occurrence=pl.lit(0, pl.Int32)), copies.drop(_CONTENT)])
+    kept = pl.concat(
+        [
+            rows[alone].with_columns(occurrence=pl.lit(0, pl.Int32)),
+            rows[copies[_ROW]].with_columns(occurrence=copies[_COPY].cast(pl.Int32)),
+        ]
+    )
+    feed = rows.select("vendor", "feed")
     stages = {
-        "rows_in": rows,
+        "rows_in": feed,
         "rows": kept,
-        "suspects": suspects,
-        "once": once,
-        "once_by_id": once.filter(_BY_ID),
-        "by_id": by_id,
-        "counted": counted,
+        "suspects": feed[suspects[_ROW]],
+        "once": feed[once[_ROW]],
+        "with_id": feed[with_id[_ROW]],
+        "by_id": feed[by_id[_ROW]],
+        "counted": feed[counted[_ROW]],
     }
     feeds = _tally(stages, event_type, rules)
     return Settled(_ordered(kept, event_type).select(c.name for c in COLUMNS[event_type]), feeds)
 
 
-def _prepared(rows: pl.DataFrame, event_type: EventType, rules: Rules) -> pl.DataFrame:
+def _canonical(rows: pl.DataFrame, event_type: EventType) -> pl.DataFrame:
+    """−0.0 + 0.0 is 0.0; one bit pattern for NaN."""
     floats = [c.name for c in COLUMNS[event_type] if c.stored == "float64"]
+    return rows.with_columns(
+        pl.when(pl.col(f).is_nan()).then(float("nan")).otherwise(pl.col(f) + 0.0).alias(f)
+        for f in floats
+    )
+
+
+def _suspects(
+    rows: pl.DataFrame, event_type: EventType, rules: Rules
+) -> tuple[pl.Series, pl.DataFrame]:
+    """(positions of rows whose content nobody shares, what decides between the others).
+
+    Rows of equal content share their stamp, so the stamp alone clears most rows of a day stamped
+    in nanoseconds; the hash clears all but real repeats. It only clears: equality is decided
+    column by column. What is left is a frame of nothing but integers, since sorting that is
+    several times faster than sorting the rows.
+    """
+    key = [_STAMP, *content_columns(event_type)[1:]]
+    stamp = pl.when(pl.col("ts_source") != "receive").then(pl.col("ts_event")).alias(_STAMP)
+    rows = rows.with_columns(stamp).with_row_index(_ROW)
+    shared = rows.select(pl.col(_STAMP).is_null() | pl.col(_STAMP).is_duplicated()).to_series()
+    near = rows.filter(shared)
+    twins = near.select(pl.struct(key).hash(seed=0).is_duplicated()).to_series()
+    suspects = near.filter(twins)
+    alone = pl.concat([rows.filter(~shared)[_ROW], near.filter(~twins)[_ROW]])
+    return alone, suspects.select(
+        _ROW,
+        # Equal content is known from here on by the first row that has it.
+        pl.col(_ROW).first().over(key).alias(_CONTENT),
+        *("ts_event", "created_at", "frame", "occurrence"),
+        *(_alphabetical(suspects[name]) for name in ("origin", "status", "connection")),
+        _under_id_rule(event_type, rules).alias(_BY_ID),
+    )
+
+
+def _alphabetical(text: pl.Series) -> pl.Series:
+    """Few distinct texts as integers that sort as the texts do."""
+    return text.cast(pl.Enum(text.unique().sort())).to_physical()
+
+
+def _under_id_rule(event_type: EventType, rules: Rules) -> pl.Expr:
     by_id = [
         (pl.col("vendor") == vendor) & (pl.col("feed") == feed)
         for (vendor, feed, of_type), rule in rules.items()
         if of_type == event_type and rule.kind == "id"
     ]
-    return rows.with_columns(
-        # −0.0 + 0.0 is 0.0; one bit pattern for NaN.
-        *(
-            pl.when(pl.col(f).is_nan()).then(float("nan")).otherwise(pl.col(f) + 0.0).alias(f)
-            for f in floats
-        ),
-        pl.when(pl.col("ts_source") != "receive").then(pl.col("ts_event")).alias(_STAMP),
-        (pl.any_horizontal(*by_id, pl.lit(False)) & (pl.col("event_id") != "")).alias(_BY_ID),
-    )
+    return pl.any_horizontal(*by_id, pl.lit(value=False)) & (pl.col("event_id") != "")
 
 
-def _suspects(rows: pl.DataFrame, event_type: EventType) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(rows whose content nobody shares, the others with `_CONTENT`).
-
-    Rows of equal content share their stamp, so the stamp alone clears most rows of a day stamped
-    in nanoseconds; the hash clears all but real repeats. It only clears: equality is decided
-    column by column.
-    """
-    key = [_STAMP, *content_columns(event_type)[1:]]
-    shared = pl.col(_STAMP).is_null() | pl.col(_STAMP).is_duplicated()
-    rows = rows.with_columns(shared.alias("_shared"))
-    near = rows.filter("_shared")
-    twins = near.select(pl.struct(key).hash(seed=0).is_duplicated()).to_series()
-    alone = pl.concat([rows.filter(~pl.col("_shared")), near.filter(~twins)])
-    suspects = near.filter(twins).drop("_shared").with_row_index(_CONTENT)
-    # Equal content is known from here on by the first row that has it.
-    return alone.drop("_shared"), suspects.with_columns(pl.col(_CONTENT).first().over(key))
+def _starts(same: Sequence[str]) -> pl.Expr:
+    """Whether a row differs from the one above it."""
+    return pl.any_horizontal(pl.col(c) != pl.col(c).shift(1) for c in same).fill_null(value=True)
 
 
-# Who stays, of rows that are one event. Only the last is invisible in the daily file.
-_FIRST_RECEIVED: Final = ("created_at", "frame", "ts_event", "origin", "status", "connection")
+def _firsts(rows: pl.DataFrame, same: Sequence[str], order: Sequence[str]) -> pl.DataFrame:
+    """Of rows that agree in `same`, the first by `order`."""
+    rest = [c for c in order if c not in same]
+    return rows.sort([*same, *rest]).filter(_starts(same))
 
 
-def _first_received(rows: pl.DataFrame, same: list[str]) -> pl.DataFrame:
-    return rows.sort(_FIRST_RECEIVED).unique(same, keep="first", maintain_order=True)
-
-
-def _physical_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    return _first_received(rows, [_CONTENT, "connection", "frame", "occurrence"])
+def _numbers(same: Sequence[str]) -> pl.Expr:
+    """0, 1, 2 … over the rows that agree in `same`, which lie side by side."""
+    at = pl.int_range(pl.len(), dtype=pl.Int64)
+    return (at - pl.when(_starts(same)).then(at).forward_fill()).alias(_COPY)
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
-    as_they_came = rows.sort("created_at", "frame", "occurrence")
-    copy = pl.int_range(pl.len()).over(_CONTENT, "connection")
-    return _first_received(as_they_came.with_columns(copy.alias(_COPY)), [_CONTENT, _COPY]).drop(
-        _COPY
-    )
+    one = [_CONTENT, "connection"]
+    as_they_came = rows.sort([*one, "created_at", "frame", "occurrence"])
+    numbered = as_they_came.with_columns(_numbers(one))
+    return _firsts(numbered, [_CONTENT, _COPY], _FIRST_RECEIVED).drop(_COPY)
 
 
 def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
-    in_order = rows.sort("ts_event", *(c for c in _FIRST_RECEIVED if c != "ts_event"))
-    number = pl.int_range(pl.len(), dtype=pl.Int32).over(_CONTENT)
-    return in_order.with_columns(number.alias("occurrence"))
+    in_order = ("ts_event", *(c for c in _FIRST_RECEIVED if c != "ts_event"))
+    return rows.sort([_CONTENT, *in_order]).with_columns(_numbers([_CONTENT]))
 
 
 def _ordered(rows: pl.DataFrame, event_type: EventType) -> pl.DataFrame:
@@ -153,9 +180,7 @@ def _ordered(rows: pl.DataFrame, event_type: EventType) -> pl.DataFrame:
     first = ["ts_event", "seq", "created_at", "frame"]
     rest = [c for c in content_columns(event_type) if c not in first]
     rows = rows.sort(first)
-    follows = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in first).fill_null(
-        value=False
-    )
+    follows = ~_starts(first)
     tied = rows.select((follows | follows.shift(-1, fill_value=False)).arg_true()).to_series()
     if tied.is_empty():
         return rows
@@ -171,7 +196,7 @@ def _tally(
     stages: Mapping[str, pl.DataFrame], event_type: EventType, rules: Rules
 ) -> dict[str, FeedCounts]:
     counts = {name: _by_feed(frame) for name, frame in stages.items()}
-    near = _near_duplicates(stages["rows"].filter(_BY_ID))
+    near = _near_duplicates(stages["rows"].filter(_under_id_rule(event_type, rules)))
     feeds = {}
     for vendor, feed in sorted(counts["rows_in"]):
         n = {name: by_feed.get((vendor, feed), 0) for name, by_feed in counts.items()}
@@ -182,8 +207,8 @@ def _tally(
             rows=n["rows"],
             duplicates=Duplicates(
                 redelivered=n["suspects"] - n["once"],
-                other_connection=n["once"] - n["once_by_id"] - n["counted"],
-                same_id=n["once_by_id"] - n["by_id"],
+                other_connection=n["once"] - n["with_id"] - n["counted"],
+                same_id=n["with_id"] - n["by_id"],
             ),
             near_duplicates=near.get((vendor, feed), 0),
         )

@@ -231,5 +231,5 @@ def test_symbols_that_are_none(symbols: list[str]) -> None:
 
 @pytest.mark.parametrize("pace", [{"rate": 0.0}, {"rate": float("nan")}, {"floor": -1.0}])
 def test_impossible_paces(pace: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="rate|floor"):
+    with pytest.raises(ValueError, match=r"rate|floor"):
         Pace(**pace)
