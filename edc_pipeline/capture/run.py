@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.owner import Owner, own_spool
@@ -64,9 +65,21 @@ def run_capture(
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
     _warm_up()
     with own_spool(settings.spool, owner):
+        _recover(settings)
         process = _Process(settings, collector, run_id)
         beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s)
         return asyncio.run(process.run(for_seconds, beside))
+
+
+def _recover(settings: Settings) -> None:
+    """Bring what a collector that died had received to its place, before a new one begins."""
+    for dead in recover(settings.spool, settings.capture, time.time_ns):
+        log.warning(
+            "recovered %d frames (%d events) of the collector %s, which died",
+            dead.frames,
+            dead.events,
+            dead.collector,
+        )
 
 
 def _warm_up() -> None:
