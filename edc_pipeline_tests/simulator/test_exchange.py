@@ -116,7 +116,7 @@ def test_unsubscribing_stops_the_data() -> None:
     async def body() -> None:
         async with (
             Exchange(ExchangeConfig(rate=2_000)) as exchange,
-            connect(exchange.url("iex")) as websocket,
+            connect(exchange.url("iex"), max_queue=None) as websocket,
         ):
             await websocket.send(subscribe(tickers=["spy"]))
             number = json.loads(await websocket.recv())["data"]["subscriptionId"]
