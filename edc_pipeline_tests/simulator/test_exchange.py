@@ -9,155 +9,31 @@ import ssl
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig, tls_context
 from edc_pipeline.simulator.faults import Chaos
 from edc_pipeline.simulator.tiingo import Terms
-
-START = 1_769_094_000_000_000_000
-
-
-def run(body: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(20):
-            await body()
-
-    asyncio.run(bounded())
-
-
-def script(**more: Any) -> ExchangeConfig:
-    chaos = Chaos.parse(more.pop("chaos", ""))
-    return ExchangeConfig(
-        **{"script_start_ns": START, "rate": 1_000.0, "events": 2_000} | more, chaos=chaos
-    )
-
-
-def subscribe(**data: Any) -> str:
-    data = {"thresholdLevel": 0} | data
-    return json.dumps({"eventName": "subscribe", "authorization": "t", "eventData": data})
-
-
-async def receive(websocket: ClientConnection, into: list[str | bytes]) -> None:
-    async for message in websocket:
-        into.append(message)
-
-
-async def capture(exchange: Exchange, service: str = "iex", **data: Any) -> list[list[str | bytes]]:
-    """Subscribe, again after each lost connection, until the exchange is done; by connection."""
-    connections: list[list[str | bytes]] = []
-
-    async def keep_coming() -> None:
-        while True:
-            connections.append([])
-            async with connect(exchange.url(service)) as websocket:
-                await websocket.send(subscribe(**data))
-                with pytest.raises(ConnectionClosed):
-                    await receive(websocket, connections[-1])
-                    raise AssertionError("ended with a goodbye")
-
-    task = asyncio.create_task(keep_coming())
-    await exchange.finished()
-    while True:  # what the socket still holds
-        before = sum(map(len, connections))
-        await asyncio.sleep(0.05)
-        if sum(map(len, connections)) == before:
-            break
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return connections
-
-
-def is_data(message: str | bytes) -> bool:
-    return not (isinstance(message, str) and '"response"' in message)
-
-
-def test_a_script_is_received_whole_and_twice_the_same() -> None:
-    got: list[list[str | bytes]] = []
-
-    async def body() -> None:
-        async with Exchange(script()) as exchange:
-            (messages,) = await capture(exchange)
-            assert [json.loads(m)["messageType"] for m in messages[:2]] == ["I", "H"]
-            data = [m for m in messages if is_data(m)]
-            assert data == [f.body for f in exchange.truth.originals("iex")]
-            assert len(data) == 2_000
-            assert exchange.truth.summary()["connections"] == {"iex": 1}
-            got.append(data)
-
-    run(body)
-    run(body)
-    assert got[0] == got[1]
-
-
-def test_one_cut_one_unreadable_frame_and_the_last_frames_again() -> None:
-    async def body() -> None:
-        config = script(chaos="cut@500,rubbish@200:truncated", resend_on_subscribe=25)
-        async with Exchange(config) as exchange:
-            first, second = await capture(exchange)
-            data = [list(filter(is_data, messages)) for messages in (first, second)]
-            assert len(data[0]) == 501
-            with pytest.raises(json.JSONDecodeError):
-                json.loads(data[0][200])
-            assert data[1][:25] == data[0][-25:]
-            assert json.loads(second[0])["messageType"] == "I"
-            kept = data[0][:200] + data[0][201:] + data[1][25:]
-            assert kept == [f.body for f in exchange.truth.originals()]
-            assert len(kept) == 2_000
-            assert exchange.trouble.counts == {"cut": 1, "rubbish": 1}
-            summary = exchange.truth.summary()
-            assert summary["faults"] == {"rubbish": 1, "resend": 25}
-            assert summary["not_sent"] == {}
-            assert summary["ended"] == {"cut": 1}
-
-    run(body)
-
-
-def test_every_fault_at_once_and_the_truth_agrees() -> None:
-    async def body() -> None:
-        chaos = "duplicate=2%,delay=2%:50ms,reorder=2%,rubbish=1%,cut=0.2%,seed=3"
-        async with Exchange(script(chaos=chaos, resend_on_subscribe=10)) as exchange:
-            connections = await capture(exchange)
-            got = Counter(m for messages in connections for m in messages if is_data(m))
-            assert got == Counter(f.body for f in exchange.truth.frames)
-            assert len(list(exchange.truth.originals())) == 2_000
-            counts = exchange.trouble.counts
-            assert set(counts) == {"duplicate", "delay", "reorder", "rubbish", "cut"}
-            assert len(connections) == counts["cut"] + 1
-            sent = dict(exchange.truth.faults)
-            sent.pop("resend")
-            assert sent == {k: v for k, v in counts.items() if k != "cut"}
-
-    run(body)
-
-
-def test_three_services_at_once() -> None:
-    async def body() -> None:
-        async with Exchange(script(audience=3)) as exchange:
-            levels = {"iex": 0, "fx": 5, "crypto": 2}
-            captured = await asyncio.gather(
-                *(capture(exchange, s, thresholdLevel=level) for s, level in levels.items())
-            )
-            for service, (messages,) in zip(levels, captured, strict=True):
-                data = [m for m in messages if is_data(m)]
-                assert data
-                assert data == [f.body for f in exchange.truth.originals(service)]
-            assert exchange.truth.data.total() == 2_000
-
-    run(body)
+from edc_pipeline_tests.simulator.client import (
+    capture,
+    is_data,
+    receive,
+    run,
+    script,
+    subscribe,
+)
 
 
 def test_by_the_clock_ticks_come_when_they_are_due() -> None:
     async def body() -> None:
         async with Exchange(ExchangeConfig(symbols=["BTC/USD"], rate=800, seconds=1.2)) as exchange:
             (messages,) = await capture(exchange, "crypto", thresholdLevel=2)
-            data = [f for f in exchange.truth.originals()]
+            data = list(exchange.truth.originals())
             assert 200 < len(data) < 4_000
             assert len([m for m in messages if is_data(m)]) == len(data)
             # Spread over the time rather than in one heap.
@@ -240,7 +116,7 @@ def test_unsubscribing_stops_the_data() -> None:
     async def body() -> None:
         async with (
             Exchange(ExchangeConfig(rate=2_000)) as exchange,
-            connect(exchange.url("iex")) as websocket,
+            connect(exchange.url("iex"), max_queue=None) as websocket,
         ):
             await websocket.send(subscribe(tickers=["spy"]))
             number = json.loads(await websocket.recv())["data"]["subscriptionId"]
@@ -319,41 +195,13 @@ def test_a_taken_port_is_an_os_error_and_leaves_nothing_behind(tmp_path: Path) -
     run(body)
 
 
-def test_the_truth_file_holds_every_frame_as_sent(tmp_path: Path) -> None:
-    async def body() -> None:
-        path = tmp_path / "truth.jsonl"
-        async with Exchange(
-            script(truth_file=path, chaos="rubbish@9:invalid_utf8", keep_frames=10)
-        ) as exchange:
-            (messages,) = await capture(exchange)
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        assert len(lines) == 2_001
-        assert [line.get("body") for line in lines if not line["fault"]] == [
-            m for m in messages if isinstance(m, str) and is_data(m)
-        ]
-        assert [line["n"] for line in lines if "body_base64" in line] == [9]
-        with pytest.raises(LookupError, match="no longer remembered"):
-            exchange.truth.originals()
-
-    run(body)
-
-
-def test_a_full_disk_is_told_and_not_swallowed() -> None:
-    async def body() -> None:
-        exchange = Exchange(script(truth_file=Path("/dev/full")))
-        with pytest.raises(OSError, match="No space left"):
-            async with exchange:
-                await capture(exchange)
-
-    run(body)
-
-
 def test_tls(tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    key_kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(key), "-out", str(certificate))
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "1", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        ["openssl", "req", "-x509", "-days", "1", *key_kind, *subject, *files],
         capture_output=True,
         check=False,
     )
@@ -362,7 +210,7 @@ def test_tls(tmp_path: Path) -> None:
 
     async def body() -> None:
         trust = ssl.create_default_context(cafile=certificate)
-        async with Exchange(script(ssl=tls_context(certificate, key))) as exchange:
+        async with Exchange(script(events=5, ssl=tls_context(certificate, key))) as exchange:
             assert exchange.url("iex").startswith("wss://")
             async with connect(exchange.url("iex"), ssl=trust) as websocket:
                 await websocket.send(subscribe())
@@ -384,3 +232,28 @@ def test_tls(tmp_path: Path) -> None:
 def test_impossible_settings_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ExchangeConfig(**wrong)
+
+
+def test_a_clock_that_jumps_leaves_market_out_rather_than_bursting() -> None:
+    async def body() -> None:
+        ahead_ns = 0
+
+        def clock() -> int:
+            return time.time_ns() + ahead_ns
+
+        config = ExchangeConfig(rate=2_000)
+        async with (
+            Exchange(config, clock=clock) as exchange,
+            connect(exchange.url("iex")) as websocket,
+        ):
+            await websocket.send(subscribe())
+            task = asyncio.create_task(receive(websocket, []))
+            await asyncio.sleep(0.2)
+            ahead_ns = 3_600 * 10**9
+            before = exchange.truth.data["iex"]
+            await asyncio.sleep(0.2)
+            assert exchange.truth.data["iex"] - before < 10_000
+            assert exchange.left_out_s == pytest.approx(3_599, abs=1)
+            task.cancel()
+
+    run(body)

@@ -42,7 +42,8 @@ def simulating(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str,
 
 def read_frames(url: str, count: int) -> list[str]:
     async def read() -> list[str]:
-        async with asyncio.timeout(10), connect(url) as websocket:
+        # Unlimited: a paused client with frames unread takes ten seconds to say goodbye.
+        async with asyncio.timeout(10), connect(url, max_queue=None) as websocket:
             data = {"thresholdLevel": 0}
             message = {"eventName": "subscribe", "authorization": "t", "eventData": data}
             await websocket.send(json.dumps(message))
