@@ -130,10 +130,18 @@ class Capture(_Tree):
     # Rows that may wait for the disk. At about 1 kB a waiting row this bounds memory near 1 GB;
     # past it the sockets are no longer read, and the vendor's own buffers fill.
     waiting_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 1_000_000
+    # How long a received frame may wait for its fdatasync; what a kill -9 can cost at the most.
+    commit_seconds: Annotated[float, Field(ge=0.001, le=10)] = 0.05
+    # How long the frames themselves are kept, to be read again when a parser is mended. 0d: not.
+    raw_archive: Annotated[str, Field(pattern=r"^\d{1,4}d$")] = "7d"
     drain_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
     # C2: an event whose day lies farther from its receipt is quarantined. 7 days let a weekend, a
     # holiday and a vendor's replay of the last session through, and stop seconds taken for ms.
     horizon_days: Annotated[int, Field(ge=1, le=36_500)] = 7
+
+    @property
+    def raw_archive_days(self) -> int:
+        return int(self.raw_archive.removesuffix("d"))
 
 
 class Consolidation(_Tree):

@@ -12,6 +12,9 @@ import yaml
 
 MAX_BYTES: Final = 1 << 20  # a feeds.yaml of 3,000 symbols is 40 kB
 
+MAX_DEPTH: Final = 16
+MAX_VALUES: Final = 100_000
+
 
 class _PlainLoader(yaml.SafeLoader):
     """YAML 1.2's plain values: in YAML 1.1 the tickers ON and NO are booleans, and 10:20 is 620."""
@@ -78,6 +81,12 @@ def _note_lines(
 ) -> None:
     if node is None:
         return
+    # Aliases can make a short text an endless or an exploding tree.
+    if len(path) > MAX_DEPTH or len(lines) > MAX_VALUES:
+        raise YamlMistake(
+            f"{file} line {node.start_mark.line + 1}: nested deeper than {MAX_DEPTH} or more than"
+            f" {MAX_VALUES} values"
+        )
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}

@@ -1,15 +1,18 @@
 """The last gate before the queues: what a vendor's reader said, held to the rules of all vendors.
 
-Pure: a reading in, a reading out.
+Pure: a frame or a reading in, a reading out.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from edc_pipeline.events import first_fault, number_occurrences
 from edc_pipeline.market_day import DayFinder
-from edc_pipeline.vendors.contract import Reading
+from edc_pipeline.vendors.contract import Reading, Session
+
+log = logging.getLogger(__name__)
 
 
 class Admission:
@@ -18,6 +21,14 @@ class Admission:
     def __init__(self, horizon_days: int | None) -> None:
         self._horizon_days: Final = horizon_days  # None: no horizon (`edc decode` of old frames)
         self._day_of: Final = DayFinder()
+
+    def read(self, session: Session, payload: bytes, received_at: int) -> Reading:
+        """Read a frame and admit what it holds. A vendor's bug must not cost the frame."""
+        try:
+            return self.admit(session.read(payload, received_at), received_at)
+        except Exception as error:
+            log.exception("a vendor's reader failed; the frame goes to quarantine")
+            return Reading(faults=[f"the reader failed: {type(error).__name__}"])
 
     def admit(self, reading: Reading, received_at: int) -> Reading:
         if not reading.events:

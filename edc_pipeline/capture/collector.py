@@ -17,6 +17,9 @@ from typing import Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.intake import FeedState, Intake
+from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
+from edc_pipeline.capture.journal.blocks import Line
+from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
 from edc_pipeline.market_day import DayFinder
@@ -35,6 +38,8 @@ _RETRY_DISK_S: Final = 2.0
 # Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
 # rubbish at 100 MB/s brings between two looks).
 _QUARANTINE_BYTES: Final = 32 << 20
+# Frames that may wait for the journal's disk before the sockets are no longer read.
+_JOURNAL_BYTES: Final = 64 << 20
 
 
 class Collector:
@@ -54,12 +59,16 @@ class Collector:
         self._clock = clock
         self._ledger = Ledger(settings.spool)
         self._queues = Queues()
-        self._intake = Intake(self._queues, Admission(settings.capture.horizon_days))
+        rules = settings.capture
+        self._journal = Journal(settings.spool, collector, commit_every_s=rules.commit_seconds)
+        self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
+        self._sealed: list[Segment] = []
         self._states = [
             FeedState(Source(name, feed.vendor, feed.feed))
             for name, feed in settings.enabled_feeds.items()
         ]
         self._started_at = clock()
+        self._many_rows = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._stop = asyncio.Event()
@@ -83,12 +92,15 @@ class Collector:
             for state, feed in zip(self._states, self._settings.enabled_feeds.values(), strict=True)
             for number in range(feed.connections)
         ]
-        flushing = asyncio.create_task(self._flush_when_due())
+        writing = [
+            asyncio.create_task(self._journal.commit_forever()),
+            asyncio.create_task(self._flush_when_due()),
+        ]
         try:
             await asyncio.gather(*listening)
         finally:
             await _ended(listening)
-            await _ended([flushing])
+            await _ended(writing)
             await self._drain()
 
     def report(self) -> Report:
@@ -102,7 +114,7 @@ class Collector:
             waiting_rows=self._waiting_rows,
             micro_batches=self._micro_batches,
             flushed_at=self._flushed_at,
-            disk_problem=self._disk_problem,
+            disk_problem=self._journal.problem or self._disk_problem,
             stopping="draining" if self.stopping else "",
         )
 
@@ -135,13 +147,37 @@ class Collector:
     def open_session(self, feed: Feed) -> Session:
         return feed.vendor_rules.open_session(feed.subscription, self._settings.secret(feed))
 
+    def open_line(self, state: FeedState, feed: Feed, connection: str) -> Line:
+        """A connection begins: the journal has to know how its frames are to be read."""
+        line = Line(
+            number=self._journal.line_count,
+            name=state.source.name,
+            vendor=feed.vendor,
+            feed=feed.feed,
+            connection=connection,
+            symbols=feed.symbols,
+            options=feed.options,
+            asset_classes=dict(feed.asset_classes),
+        )
+        self._journal.new_line(line)
+        return line
+
     def take(
-        self, state: FeedState, connection: str, session: Session, payload: bytes, received_at: int
+        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
     ) -> Heard:
-        heard = self._intake.take(state, connection, session, payload, received_at)
-        if self._waiting_rows >= self._settings.capture.waiting_rows:
+        heard = self._intake.take(state, line, session, payload, received_at)
+        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
+            self._many_rows.set()
+        if self._is_full:
             self._room.clear()
         return heard
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self._waiting_rows >= self._settings.capture.waiting_rows
+            or self._journal.waiting_bytes >= _JOURNAL_BYTES
+        )
 
     def fell_silent(self, state: FeedState, reason: str) -> None:
         since = state.last_frame_at or self._started_at
@@ -154,6 +190,10 @@ class Collector:
     async def room(self) -> None:
         if not self._room.is_set():
             await self._room.wait()
+
+    def _make_room(self) -> None:
+        if not self._is_full:
+            self._room.set()
 
     # Flushing
 
@@ -178,7 +218,10 @@ class Collector:
 
     async def _flush_when_due(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._many_rows.wait(), _LOOK_EVERY_S)
+            self._many_rows.clear()
+            self._make_room()
             if self._flush_is_due():
                 await self._flush()
 
@@ -197,6 +240,8 @@ class Collector:
         spool = self._settings.spool
         while True:
             try:
+                # A frame is in the journal before it is anywhere else.
+                await self._journal.commit()
                 paths = await asyncio.to_thread(flush, spool, self.collector, taken, self._clock())
                 break
             except Exception as error:
@@ -207,17 +252,41 @@ class Collector:
         self._being_written = 0
         self._micro_batches += len(paths)
         self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
-        if self._waiting_rows < self._settings.capture.waiting_rows:
-            self._room.set()
+        self._make_room()
+        await self._retire_segments(taken.last_frame)
+
+    async def _retire_segments(self, through_frame: int) -> None:
+        """Archive or drop the sealed segments all of whose frames are in the spool."""
+        self._sealed += self._journal.take_sealed()
+        keep_days = self._settings.capture.raw_archive_days
+        for segment in [s for s in self._sealed if s.last_frame <= through_frame]:
+            try:
+                await asyncio.to_thread(
+                    retire_segment,
+                    self._settings.spool,
+                    self.collector,
+                    segment.path,
+                    keep_days=keep_days,
+                )
+            except Exception as error:
+                log.warning("can't archive %s yet: %s", segment.path.name, error)
+                return
+            self._sealed.remove(segment)
+        today = self._day_of(self._clock())
+        await asyncio.to_thread(retire_old_days, self._settings.spool, today, keep_days=keep_days)
 
     async def _drain(self) -> None:
         if self._writing is not None:
             await self._writing  # a flush that was under way
         await self._flush()
+        await self._journal.close()
+        await self._retire_segments(self._journal.committed_frame)
         ended = "; ".join(self.gave_up) or "stopped"
         await asyncio.to_thread(
             self._ledger.collector_stopped, self.collector, self._clock(), ended
         )
+        with suppress(OSError):  # not empty: what could not be archived; recovery will try again
+            self._journal.folder.rmdir()
 
 
 @dataclass(slots=True)
@@ -230,31 +299,32 @@ class _Line:
     feed: Feed
     number: int
     opens: int = 0
-    name: str = ""
+    line: Line | None = None
     session: Session | None = None
 
     def opened(self) -> Sequence[str]:
         self.state.connections += 1
         self.state.reconnects += self.opens > 0
-        self.name = (
-            f"{self.collector.collector}/{self.state.source.name}/{self.number}.{self.opens}"
-        )
+        name = self.state.source.name
+        connection = f"{self.collector.collector}/{name}/{self.number}.{self.opens}"
+        self.line = self.collector.open_line(self.state, self.feed, connection)
         self.opens += 1
         self.session = self.collector.open_session(self.feed)
-        log.info("%s: connected", self.state.source.name)
+        log.info("%s: connected", name)
         return self.session.opening()
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         assert self.session is not None
-        return self.collector.take(self.state, self.name, self.session, payload, received_at)
+        assert self.line is not None
+        return self.collector.take(self.state, self.line, self.session, payload, received_at)
 
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
         self.state.connections -= stood
+        if self.collector.stopping:
+            return
         self.state.last_problem = reason
-        log.log(
-            logging.WARNING if stood else logging.INFO, "%s: %s", self.state.source.name, reason
-        )
+        log.warning("%s: %s", self.state.source.name, reason)
         if not self.state.connections:
             self.collector.fell_silent(self.state, reason)
 

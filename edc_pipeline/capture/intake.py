@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.journal.blocks import Line
+from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.events import EventType
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
@@ -44,15 +46,17 @@ class FeedState:
 class Intake:
     """Takes the frames of all feeds in the order of their arrival."""
 
-    def __init__(self, queues: Queues, admission: Admission) -> None:
+    def __init__(self, journal: Journal, queues: Queues, admission: Admission) -> None:
+        self._journal = journal
         self._queues = queues
         self._admission = admission
 
     def take(
-        self, state: FeedState, connection: str, session: Session, payload: bytes, received_at: int
+        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
     ) -> Heard:
-        reading = self._read(session, payload, received_at)
-        self._queues.put(state.source, connection, reading, payload, received_at)
+        frame = self._journal.append(line.number, received_at, payload)
+        reading = self._admission.read(session, payload, received_at)
+        self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
         self._note(state, reading, payload, received_at)
         if reading.events:
             self.feed_delivers(state, received_at)
@@ -72,13 +76,6 @@ class Intake:
         if state.gap is None:
             state.gap = Gap(state.source, "", since, None, None, "open", reason)
             self._queues.waiting.gaps.append(state.gap)
-
-    def _read(self, session: Session, payload: bytes, received_at: int) -> Reading:
-        try:
-            return self._admission.admit(session.read(payload, received_at), received_at)
-        except Exception as error:
-            log.exception("a vendor's reader failed; the frame goes to quarantine")
-            return Reading(faults=[f"the reader failed: {type(error).__name__}"])
 
     @staticmethod
     def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:

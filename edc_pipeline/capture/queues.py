@@ -52,20 +52,22 @@ class Waiting:
 class Queues:
     """Filled by the event loop, emptied by the flush. Not for two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_frame: int = 0) -> None:
         self._day_of = DayFinder()
-        self.waiting = Waiting(first_frame=0, last_frame=-1)
-
-    @property
-    def next_frame(self) -> int:
-        return self.waiting.last_frame + 1
+        self.waiting = Waiting(first_frame=first_frame, last_frame=first_frame - 1)
 
     def put(
-        self, source: Source, connection: str, reading: Reading, payload: bytes, received_at: int
-    ) -> int:
-        """Enter one frame; returns its ordinal."""
+        self,
+        frame: int,
+        source: Source,
+        connection: str,
+        reading: Reading,
+        payload: bytes,
+        received_at: int,
+    ) -> None:
+        """Enter one frame under its ordinal in the journal; ordinals come one after the other."""
         waiting = self.waiting
-        frame = waiting.last_frame + 1
+        assert frame == waiting.last_frame + 1
         waiting.last_frame = frame
         received_on = self._day_of(received_at)
         counts = waiting.frame_counts[source, received_on]
@@ -92,7 +94,6 @@ class Queues:
             rows.frames.append(frame)
             waiting.event_counts[source, event.event_type, day] += 1
         waiting.row_count += len(reading.events)
-        return frame
 
     def take(self) -> Waiting:
         """All that waits; what comes next starts anew behind it."""

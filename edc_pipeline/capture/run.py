@@ -12,12 +12,14 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.owner import Owner, own_spool
@@ -52,6 +54,7 @@ def run_capture(
     may_go_on: Callable[[], str] | None = None,
     on_report: Callable[[Report], None] | None = None,
     report_every_s: float = 300.0,
+    watch_every_s: float = _WATCH_EVERY_S,
 ) -> Ended:
     """Capture until a signal, `for_seconds`, or a reason from `may_go_on` ("" means go on).
 
@@ -62,8 +65,21 @@ def run_capture(
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
     _warm_up()
     with own_spool(settings.spool, owner):
+        _recover(settings)
         process = _Process(settings, collector, run_id)
-        return asyncio.run(process.run(for_seconds, may_go_on, on_report, report_every_s))
+        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s)
+        return asyncio.run(process.run(for_seconds, beside))
+
+
+def _recover(settings: Settings) -> None:
+    """Bring what a collector that died had received to its place, before a new one begins."""
+    for dead in recover(settings.spool, settings.capture, time.time_ns):
+        log.warning(
+            "recovered %d frames (%d events) of the collector %s, which died",
+            dead.frames,
+            dead.events,
+            dead.collector,
+        )
 
 
 def _warm_up() -> None:
@@ -73,6 +89,16 @@ def _warm_up() -> None:
     pa.array(["warm"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What runs beside the collector."""
+
+    may_go_on: Callable[[], str] | None
+    watch_every_s: float
+    on_report: Callable[[Report], None] | None
+    report_every_s: float
+
+
 class _Process:
     def __init__(self, settings: Settings, collector: str, run_id: str) -> None:
         self._settings = settings
@@ -80,13 +106,7 @@ class _Process:
         self._stop = asyncio.Event()
         self._why = ""
 
-    async def run(
-        self,
-        for_seconds: float | None,
-        may_go_on: Callable[[], str] | None,
-        on_report: Callable[[Report], None] | None,
-        report_every_s: float,
-    ) -> Ended:
+    async def run(self, for_seconds: float | None, wanted: _Beside) -> Ended:
         loop = asyncio.get_running_loop()
         # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -94,10 +114,11 @@ class _Process:
         if for_seconds is not None:
             loop.call_later(for_seconds, self._end, f"its {for_seconds:g} s are over")
         beside = [asyncio.create_task(self._keep_status())]
+        may_go_on, on_report = wanted.may_go_on, wanted.on_report
         if may_go_on is not None:
-            beside.append(asyncio.create_task(self._watch(may_go_on)))
+            beside.append(asyncio.create_task(self._watch(may_go_on, wanted.watch_every_s)))
         if on_report is not None:
-            beside.append(asyncio.create_task(self._report(on_report, report_every_s)))
+            beside.append(asyncio.create_task(self._report(on_report, wanted.report_every_s)))
         try:
             await self._collect()
         finally:
@@ -143,9 +164,9 @@ class _Process:
                 log.warning("can't write the status file: %s", error)
             await asyncio.sleep(_STATUS_EVERY_S)
 
-    async def _watch(self, may_go_on: Callable[[], str]) -> None:
+    async def _watch(self, may_go_on: Callable[[], str], every_s: float) -> None:
         while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
+            await asyncio.sleep(every_s)
             try:
                 reason = await asyncio.to_thread(may_go_on)
             except Exception as error:

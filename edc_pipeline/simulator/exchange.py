@@ -121,8 +121,7 @@ class Exchange:
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None
         self._broken: asyncio.Future[None]  # a sender's error that is not its client's doing
-        self._connections: dict[int, Connection] = {}
-        self._opened = 0
+        self._connections: dict[tuple[str, int], Connection] = {}
         self._made = 0
         self._histories: OrderedDict[Hashable, deque[str | bytes]] = OrderedDict()
         self._changed = asyncio.Event()  # an outbox ran empty, somebody came or went
@@ -255,9 +254,9 @@ class Exchange:
     async def _attend(self, websocket: ServerConnection) -> None:
         assert websocket.request is not None
         service = self._vendor.paths[websocket.request.path.partition("?")[0]]
-        self._opened += 1
-        ordinal = self._opened
         self.truth.connections[service] += 1
+        # Counted by service: which of three clients comes first must not change what each is sent.
+        ordinal = self.truth.connections[service]
         connection = Connection(
             websocket,
             self._vendor.session(service, ordinal),
@@ -269,10 +268,10 @@ class Exchange:
             now_ns=self._now_ns,
             changed=self._changed,
         )
-        self._connections[ordinal] = connection
+        self._connections[service, ordinal] = connection
         tasks = [
-            asyncio.create_task(connection.send_all(), name=f"send-{ordinal}"),
-            asyncio.create_task(self._beat(connection), name=f"beat-{ordinal}"),
+            asyncio.create_task(connection.send_all(), name=f"send-{service}-{ordinal}"),
+            asyncio.create_task(self._beat(connection), name=f"beat-{service}-{ordinal}"),
         ]
         tasks[0].add_done_callback(self._notice)
         try:
@@ -284,7 +283,7 @@ class Exchange:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             connection.left()
-            del self._connections[ordinal]
+            del self._connections[service, ordinal]
 
     def _notice(self, sender: asyncio.Task[None]) -> None:
         if not sender.cancelled() and (error := sender.exception()) and not self._broken.done():

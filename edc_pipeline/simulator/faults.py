@@ -160,7 +160,7 @@ class Done:
 
     fault: Fault
     service: str
-    connection: int
+    connection: int  # of its service, from 1
     n: int
     at_ns: int
 

@@ -53,5 +53,5 @@ class Vendor(Protocol):
         ...
 
     def session(self, service: str, ordinal: int) -> Session:
-        """A session for the exchange's `ordinal`-th connection, counted from 1."""
+        """A session for the `ordinal`-th connection to this service, counted from 1."""
         ...

@@ -17,7 +17,7 @@ class SentFrame:
     """One data frame as it went out. `fault` is empty, or what makes it differ from a good day:
     duplicate, delay, reorder, rubbish, resend."""
 
-    connection: int
+    connection: int  # of its service, from 1
     service: str
     n: int  # of the data frame on its connection; a copy bears its original's
     at_ns: int

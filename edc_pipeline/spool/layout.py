@@ -3,6 +3,8 @@
     spool/
       event_type=trade/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
+      _journal/<collector>/<first frame>.wal
+      _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _ledger.sqlite
       _collector.lock
       _status.json
@@ -25,6 +27,8 @@ LEDGER: Final = "_ledger.sqlite"
 LOCK: Final = "_collector.lock"
 STATUS: Final = "_status.json"
 QUARANTINE: Final = "_quarantine"
+JOURNAL: Final = "_journal"
+RAW: Final = "_raw"
 
 _NAME: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.parquet")
 
@@ -61,3 +65,37 @@ def days_in(spool: Path) -> Iterator[tuple[EventType, dt.date]]:
     for event_type in EVENT_TYPES:
         for folder in sorted((spool / f"event_type={event_type}").glob("day=*")):
             yield event_type, parse_day(folder.name.removeprefix("day="))
+
+
+def journal_folder(spool: Path, collector: str) -> Path:
+    return spool / JOURNAL / collector
+
+
+def segment_name(first_frame: int) -> str:
+    return f"{first_frame:012d}.wal"
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """A collector's journal segments, in the order of their frames."""
+    return sorted(folder.glob("*.wal"))
+
+
+def journal_collectors(spool: Path) -> list[str]:
+    """The collectors that left segments, oldest first: their names begin with their start."""
+    folder = spool / JOURNAL
+    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def raw_folder(spool: Path, day: dt.date) -> Path:
+    return spool / RAW / f"day={day.isoformat()}"
+
+
+def raw_days(spool: Path) -> list[dt.date]:
+    """The days of receipt that the raw archive holds."""
+    return [parse_day(p.name.removeprefix("day=")) for p in sorted((spool / RAW).glob("day=*"))]
+
+
+def frames_of(path: Path) -> tuple[str, int, int] | None:
+    """(collector, first frame, last frame) as a file's name says; None for a foreign name."""
+    found = _NAME.fullmatch(path.name)
+    return found and (found["collector"], int(found["first"]), int(found["last"]))

@@ -119,7 +119,8 @@ class Ledger:
     def collector_started(self, collector: str, at: int) -> None:
         with self._open() as db:
             db.execute(
-                "INSERT INTO collectors (collector, started_at) VALUES (?, ?)", (collector, at)
+                "INSERT OR IGNORE INTO collectors (collector, started_at) VALUES (?, ?)",
+                (collector, at),
             )
 
     def collector_stopped(self, collector: str, at: int, ended: str) -> None:
@@ -219,6 +220,11 @@ class Ledger:
                 *(from_ns, from_ns, to_ns, to_ns),
             )
         ]
+
+    def flushed_frame(self, collector: str) -> int:
+        """Up to which frame a collector's frames are in the spool and counted; −1: none."""
+        rows = self._rows("SELECT flushed_frame FROM collectors WHERE collector = ?", collector)
+        return int(rows[0][0]) if rows else -1
 
     def last_heard(self) -> dict[Source, int]:
         """By feed, when the last collector that took it stopped, or flushed last (ns)."""

@@ -7,6 +7,7 @@ thousands of them needs no row to be read.
 from __future__ import annotations
 
 import datetime as dt
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,12 @@ from edc_pipeline.events import (
 from edc_pipeline.spool.layout import batch_name, day_folder
 
 FOOTER_KEY: Final = b"edc"
+# Parquet checks its pages, not its footer: a flipped digit in ours would pass unseen.
+CHECKSUM_KEY: Final = b"edc_crc32"
+
+# All that a damaged file has been seen to raise in pyarrow: a flipped bit in a column's name is a
+# UnicodeDecodeError (a ValueError), in a length an OSError, in a type an ArrowException.
+_DAMAGE: Final = (OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
 
 # Times are plain int64 ns: Spark refuses nanosecond timestamps and DuckDB cuts those with a zone
 # to microseconds, while every engine reads an int64 exactly.
@@ -121,7 +128,8 @@ def write_micro_batch(
 
 def write_table_durably(path: Path, table: pa.Table, footer: msgspec.Struct) -> None:
     """A parquet file as this spool writes them: zstd 1, checksummed pages, our footer."""
-    metadata = {**(table.schema.metadata or {}), FOOTER_KEY: msgspec.json.encode(footer)}
+    said = msgspec.json.encode(footer)
+    metadata = {FOOTER_KEY: said, CHECKSUM_KEY: b"%08x" % zlib.crc32(said)}
     text = [f.name for f in table.schema if pa.types.is_string(f.type)]
     # A flipped byte inside a page passes unseen unless pages carry checksums (measured).
     write_durably(
@@ -141,11 +149,14 @@ def read_footer(path: Path) -> Footer:
     """What a micro-batch says of itself; `UnreadableBatch` for a torn or foreign file."""
     try:
         metadata = pq.read_metadata(path)
-        raw = (metadata.metadata or {}).get(FOOTER_KEY)
+        said = metadata.metadata or {}
+        raw = said.get(FOOTER_KEY)
         if raw is None:
             raise UnreadableBatch(f"{path.name}: no {FOOTER_KEY.decode()!r} entry in its footer")
+        if said.get(CHECKSUM_KEY) != b"%08x" % zlib.crc32(raw):
+            raise UnreadableBatch(f"{path.name}: its footer does not agree with its checksum")
         footer = msgspec.json.decode(raw, type=Footer)
-    except (OSError, pa.ArrowException, msgspec.MsgspecError) as error:
+    except _DAMAGE as error:
         raise UnreadableBatch(f"{path.name}: {error}") from error
     if footer.schema_version != SCHEMA_VERSION:
         raise UnreadableBatch(
@@ -163,8 +174,8 @@ def read_micro_batch(path: Path, event_type: EventType) -> pa.Table:
     try:
         # partitioning=None: the folder names are not columns of ours.
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+    except _DAMAGE as error:
         raise UnreadableBatch(f"{path.name}: {error}") from error
-    if table.schema.names != SCHEMAS[event_type].names:
-        raise UnreadableBatch(f"{path.name}: its columns are {table.schema.names}")
-    return table.cast(SCHEMAS[event_type])
+    if not table.schema.equals(SCHEMAS[event_type], check_metadata=False):
+        raise UnreadableBatch(f"{path.name}: its columns are {table.schema.to_string()[:500]}")
+    return table.replace_schema_metadata(None)

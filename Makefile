@@ -1,0 +1,55 @@
+# make dev    a simulated exchange and the Dagster UI on http://127.0.0.1:3000; Ctrl-C ends both
+# make demo   the whole way without a screen, in under a minute
+# make test   the whole suite
+#
+# Nothing but Python ≥ 3.11, make and a package index is needed. PYTHON=python3.12 chooses another.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help install dev demo test lint picture clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -n 3
+
+install: $(VENV)/.core
+
+dev: $(VENV)/.core
+	@exec $(BIN)/edc dev
+
+demo: $(VENV)/.core
+	@$(BIN)/edc demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/dg check defs
+
+# The picture in README.md, from a running UI. Needs Chromium and Node.js.
+picture: $(VENV)/.dev
+	$(BIN)/python docs/take_picture.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (about a minute)"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo "installing what the tests need"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

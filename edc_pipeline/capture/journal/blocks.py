@@ -1,0 +1,143 @@
+"""What a segment is made of: blocks, each one group commit. Pure: no file, no clock.
+
+    block   = head · crc32 of all else (u32) · body
+    head    = "EDCJ" · kind (u8) · 3 zero bytes · rows (u32) · first frame (i64)
+              · body bytes (u32) · body bytes before compression (u32)          little-endian
+    body    = zstd( received_at i64[rows] · length u32[rows] · line u32[rows] · payloads )   frames
+            = JSON                                                                         a line
+
+A line is a connection as its frames need it to be read again: feed, symbols, options. It is
+written before its first frame in every segment, so that each segment can be read alone.
+
+Why a format of our own: a commit must cost little and be recognisable when torn. Measured per
+frame of 180 bytes in commits of 50 ms at 20,000 frames/s (`benchmarks/journal.py`): this 0.3 µs,
+Arrow IPC 0.4 µs and no checksum, SQLite 2.6 µs. What is kept for longer than a day becomes
+parquet.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, Final, Literal
+
+import msgspec
+import pyarrow as pa
+
+MAGIC: Final = b"EDCJ"
+_HEAD: Final = struct.Struct("<4sB3xIqII")
+_CRC: Final = struct.Struct("<I")
+HEAD_BYTES: Final = _HEAD.size + _CRC.size
+# No block is larger: a hostile or torn length must not make a reader allocate gigabytes. A commit
+# is cut into several blocks long before.
+MAX_BODY_BYTES: Final = 256 << 20
+_CODEC: Final = pa.Codec("zstd", compression_level=1)
+
+assert (array("I").itemsize, array("q").itemsize) == (4, 8)
+
+Kind = Literal[1, 2]
+FRAMES: Final[Kind] = 1
+LINE: Final[Kind] = 2
+
+
+class Line(msgspec.Struct, kw_only=True, frozen=True):
+    """One connection of one feed, and what it takes to read its frames."""
+
+    number: int  # in its collector, from 0: what a frame's `line` says
+    name: str  # the feed as configured
+    vendor: str
+    feed: str
+    connection: str
+    symbols: tuple[str, ...] = ()
+    options: dict[str, Any] = {}
+    asset_classes: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames of a block: `first_frame`, `first_frame + 1`, …"""
+
+    first_frame: int
+    received_at: Sequence[int]
+    lines: Sequence[int]
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+
+class Torn(Exception):
+    """Here the segment ends: what follows is no whole block. The message says why."""
+
+
+def encode_frames(frames: Frames) -> bytes:
+    """One block. Work a frame: three list walks in C, no Python per frame."""
+    body = b"".join(
+        (
+            array("q", frames.received_at).tobytes(),
+            array("I", map(len, frames.payloads)).tobytes(),
+            array("I", frames.lines).tobytes(),
+            *frames.payloads,
+        )
+    )
+    packed = _CODEC.compress(body, asbytes=True)
+    return _block(FRAMES, len(frames), frames.first_frame, packed, len(body))
+
+
+def encode_line(line: Line) -> bytes:
+    body = msgspec.json.encode(line)
+    return _block(LINE, 0, line.number, body, len(body))
+
+
+def _block(kind: Kind, rows: int, first: int, body: bytes, plain_bytes: int) -> bytes:
+    head = _HEAD.pack(MAGIC, kind, rows, first, len(body), plain_bytes)
+    return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
+
+
+def decode(segment: memoryview) -> Iterator[tuple[int, Frames | Line]]:
+    """`(end of the block, what it holds)`, block by block; raises `Torn` at one that is not whole.
+
+    After the last whole block of a segment that ends cleanly it just ends.
+    """
+    at = 0
+    while at < len(segment):
+        kind, rows, first, body, plain_bytes, end = _open(segment, at)
+        yield end, _read(kind, rows, first, body, plain_bytes)
+        at = end
+
+
+def _open(segment: memoryview, at: int) -> tuple[int, int, int, memoryview, int, int]:
+    start = at + HEAD_BYTES
+    if start > len(segment):
+        raise Torn(f"{len(segment) - at} bytes are no block")
+    head = segment[at : at + _HEAD.size]
+    magic, kind, rows, first, body_bytes, plain_bytes = _HEAD.unpack(head)
+    if magic != MAGIC:
+        raise Torn(f"no block begins at byte {at}")
+    if max(body_bytes, plain_bytes) > MAX_BODY_BYTES:
+        raise Torn(f"the block at byte {at} claims {max(body_bytes, plain_bytes)} bytes")
+    end = start + body_bytes
+    if end > len(segment):
+        raise Torn(f"the block at byte {at} lacks its last {end - len(segment)} bytes")
+    body = segment[start:end]
+    (checksum,) = _CRC.unpack(segment[at + _HEAD.size : start])
+    if zlib.crc32(body, zlib.crc32(head)) != checksum:
+        raise Torn(f"the block at byte {at} does not agree with its checksum")
+    return kind, rows, first, body, plain_bytes, end
+
+
+def _read(kind: int, rows: int, first: int, body: memoryview, plain_bytes: int) -> Frames | Line:
+    if kind == LINE:
+        return msgspec.json.decode(body, type=Line)
+    plain = _CODEC.decompress(body, decompressed_size=plain_bytes, asbytes=True)
+    received_at, lengths, lines = array("q"), array("I"), array("I")
+    received_at.frombytes(plain[: 8 * rows])
+    lengths.frombytes(plain[8 * rows : 12 * rows])
+    lines.frombytes(plain[12 * rows : 16 * rows])
+    ends = list(accumulate(lengths, initial=16 * rows))
+    payloads = [plain[a:b] for a, b in pairwise(ends)]
+    return Frames(first, received_at, lines, payloads)

@@ -1,0 +1,249 @@
+"""Appends frames to the journal and commits them in groups, off the event loop.
+
+`append` only queues; a commit writes and fdatasyncs what was queued, in a thread. What a commit
+could not write stays queued and is tried again: nothing that was received is dropped for want of
+a disk, and `waiting_bytes` tells the intake when to stop reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
+from edc_pipeline.durable_file import fsync_path, make_durable_folder
+from edc_pipeline.spool.layout import journal_folder, segment_name
+
+log = logging.getLogger(__name__)
+
+# Between tries to write to a disk that refuses.
+_RETRY_S: Final = 0.5
+# A block's frames at the most: 20,000 a second give 1,000 in 50 ms; a flood is cut into several.
+_BLOCK_FRAMES: Final = 65_536
+_BLOCK_BYTES: Final = 32 << 20
+
+
+@dataclass(slots=True)
+class _Queued:
+    """Frames that no commit holds yet."""
+
+    first_frame: int
+    began_s: float = 0.0  # monotonic, of the first frame
+    received_at: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    payload_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A sealed segment: no frame will be added."""
+
+    path: Path
+    first_frame: int
+    last_frame: int
+
+
+@dataclass(slots=True)
+class CommitFigures:
+    """How long frames waited for durability. Seconds."""
+
+    commits: int = 0
+    longest_write_s: float = 0.0
+    longest_wait_s: float = 0.0  # from a frame's receipt to its fdatasync
+    bytes_written: int = 0
+
+
+class Journal:
+    """One collector's journal. `append` and `new_line` belong to the event loop."""
+
+    def __init__(
+        self,
+        spool: Path,
+        collector: str,
+        *,
+        commit_every_s: float = 0.05,
+        segment_bytes: int = 64 << 20,
+        segment_s: float = 600.0,
+    ) -> None:
+        self.folder = journal_folder(spool, collector)
+        self.figures = CommitFigures()
+        self.committed_frame = -1
+        self.problem = ""
+        self.waiting_bytes = 0
+        self._commit_every_s = commit_every_s
+        self._segment_bytes = segment_bytes
+        self._segment_s = segment_s
+        self._next_frame = 0
+        self._queued = _Queued(0)
+        self._unwritten: list[_Queued] = []  # taken by a commit that has not succeeded
+        self._lines: list[Line] = []
+        self._lines_written: set[int] = set()  # in the open segment
+        self._file: _OpenSegment | None = None
+        self._sealed: list[Segment] = []
+        self._committing = asyncio.Lock()
+
+    # On the event loop
+
+    def new_line(self, line: Line) -> int:
+        """A connection begins; returns the number that its frames bear."""
+        assert line.number == len(self._lines)
+        self._lines.append(line)
+        return line.number
+
+    @property
+    def line_count(self) -> int:
+        return len(self._lines)
+
+    def append(self, line: int, received_at: int, payload: bytes) -> int:
+        """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
+        queued = self._queued
+        if not queued.payloads:
+            queued.began_s = time.monotonic()
+        queued.received_at.append(received_at)
+        queued.lines.append(line)
+        queued.payloads.append(payload)
+        queued.payload_bytes += len(payload)
+        self.waiting_bytes += len(payload)
+        frame, self._next_frame = self._next_frame, self._next_frame + 1
+        if len(queued.payloads) >= _BLOCK_FRAMES or queued.payload_bytes >= _BLOCK_BYTES:
+            self._take()
+        return frame
+
+    async def commit_forever(self) -> None:
+        """Commit at every interval, until cancelled. A cancel waits for the commit under way."""
+        while True:
+            await asyncio.sleep(self._commit_every_s)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Make durable what was appended so far; returns when it is, however often it takes."""
+        async with self._committing:
+            self._take()
+            while self._unwritten:
+                await self._commit_once()
+
+    async def close(self) -> None:
+        """Commit the rest and seal the last segment."""
+        await self.commit()
+        if self._file is not None:
+            self._seal()
+
+    def take_sealed(self) -> list[Segment]:
+        """The segments that were sealed since the last call."""
+        sealed, self._sealed = self._sealed, []
+        return sealed
+
+    def _take(self) -> None:
+        if self._queued.payloads:
+            self._unwritten.append(self._queued)
+            self._queued = _Queued(self._next_frame)
+
+    async def _commit_once(self) -> None:
+        taken = list(self._unwritten)
+        writing = asyncio.create_task(asyncio.to_thread(self._write, taken))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The thread can't be stopped; what it wrote must not be written again.
+            await asyncio.gather(writing, return_exceptions=True)
+            if writing.exception() is None:
+                self._done(taken)
+            raise
+        except OSError as error:
+            self.problem = f"journal: {error.strerror or error}"
+            log.error("can't write to the journal, trying again: %s", self.problem)
+            await asyncio.sleep(_RETRY_S)
+        else:
+            self._done(taken)
+
+    def _done(self, taken: list[_Queued]) -> None:
+        self.problem = ""
+        del self._unwritten[: len(taken)]
+        self.waiting_bytes -= sum(queued.payload_bytes for queued in taken)
+        last = taken[-1]
+        self.committed_frame = last.first_frame + len(last.payloads) - 1
+        figures = self.figures
+        figures.commits += 1
+        waited_s = time.monotonic() - taken[0].began_s
+        figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
+        file = self._file
+        if file is None:
+            return
+        old = time.monotonic() - file.opened_s >= self._segment_s
+        if old or file.durable_bytes >= self._segment_bytes:
+            self._seal()
+
+    def _seal(self) -> None:
+        assert self._file is not None
+        file, self._file = self._file, None
+        os.close(file.descriptor)
+        self._sealed.append(Segment(file.path, file.first_frame, self.committed_frame))
+
+    # In the commit's thread; never two at once
+
+    def _write(self, taken: list[_Queued]) -> None:
+        began = time.monotonic()
+        if self._file is None:
+            self._open_segment(taken[0].first_frame)
+        file = self._file
+        assert file is not None
+        lines = {n for queued in taken for n in set(queued.lines)} - self._lines_written
+        blocks = [encode_line(self._lines[n]) for n in sorted(lines)]
+        blocks += [
+            encode_frames(Frames(q.first_frame, q.received_at, q.lines, q.payloads)) for q in taken
+        ]
+        try:
+            file.append(b"".join(blocks))
+        except OSError:
+            # After a failed fdatasync nobody knows which pages reached the disk: the segment ends
+            # at its last durable byte, and the frames go into a new one.
+            self._abandon(file)
+            raise
+        self._lines_written |= lines
+        self.figures.bytes_written += sum(map(len, blocks))
+        took = time.monotonic() - began
+        self.figures.longest_write_s = max(self.figures.longest_write_s, took)
+
+    def _open_segment(self, first_frame: int) -> None:
+        make_durable_folder(self.folder)
+        path = self.folder / segment_name(first_frame)
+        # Truncated: a try that failed before it was durable may have left the name.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o644)
+        fsync_path(self.folder)
+        self._file = _OpenSegment(path, descriptor, first_frame, time.monotonic())
+        self._lines_written = set()
+
+    def _abandon(self, file: _OpenSegment) -> None:
+        self._file = None
+        try:
+            os.ftruncate(file.descriptor, file.durable_bytes)
+        except OSError:
+            pass  # its checksums tell what is torn
+        finally:
+            os.close(file.descriptor)
+        if file.durable_bytes:
+            self._sealed.append(Segment(file.path, file.first_frame, self.committed_frame))
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    path: Path
+    descriptor: int
+    first_frame: int
+    opened_s: float
+    durable_bytes: int = 0
+
+    def append(self, data: bytes) -> None:
+        view, at = memoryview(data), self.durable_bytes
+        while view:
+            written = os.pwrite(self.descriptor, view, at)
+            view, at = view[written:], at + written
+        os.fdatasync(self.descriptor)
+        self.durable_bytes = at

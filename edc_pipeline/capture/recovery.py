@@ -1,0 +1,183 @@
+"""After a crash: what the journals of dead collectors hold and the spool does not.
+
+Exactly once. The ledger says up to which frame a collector's frames are in the spool; what comes
+behind is read again from its journal, under its own name, connections and ordinals. A flush that
+was interrupted between its files and its ledger entry is done again over the same frames, so its
+files get the same names and replace themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.journal.archive import archive_segment
+from edc_pipeline.capture.journal.blocks import Frames, Line
+from edc_pipeline.capture.journal.reader import SegmentRead, read_collector
+from edc_pipeline.capture.queues import Queues
+from edc_pipeline.settings import Capture
+from edc_pipeline.spool.layout import (
+    batch_files,
+    days_in,
+    frames_of,
+    journal_collectors,
+    journal_folder,
+)
+from edc_pipeline.spool.ledger import Gap, Ledger, Source
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Reading, Session, Subscription, quarantined
+
+log = logging.getLogger(__name__)
+
+_DAMAGED: Final = ".damaged"
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What one dead collector left."""
+
+    collector: str
+    frames: int = 0  # that only the journal had
+    events: int = 0
+    torn: list[str] = field(default_factory=list)
+    last_heard: int | None = None
+
+
+def recover(
+    spool: Path,
+    rules: Capture,
+    clock: Callable[[], int],
+    on_progress: Callable[[Recovered], None] = lambda _: None,
+) -> list[Recovered]:
+    """Bring every journal in the spool to its end. The caller owns the spool: no collector lives.
+
+    Done again after being interrupted itself, it goes on where the ledger says.
+    """
+    return [
+        _Recovery(spool, collector, rules, clock, on_progress).run()
+        for collector in journal_collectors(spool)
+    ]
+
+
+class _Recovery:
+    def __init__(
+        self,
+        spool: Path,
+        collector: str,
+        rules: Capture,
+        clock: Callable[[], int],
+        on_progress: Callable[[Recovered], None],
+    ) -> None:
+        self._spool = spool
+        self._collector = collector
+        self._rules = rules
+        self._clock = clock
+        self._on_progress = on_progress
+        self._ledger = Ledger(spool)
+        self._admission = Admission(rules.horizon_days)
+        self._sessions: dict[int, Session | None] = {}
+        self._done = Recovered(collector)
+
+    def run(self) -> Recovered:
+        flushed = self._ledger.flushed_frame(self._collector)
+        self._interrupted_end = _interrupted_flush(self._spool, self._collector, flushed + 1)
+        self._queues = Queues(first_frame=flushed + 1)
+        self._ledger.collector_started(self._collector, self._clock())
+        folder = journal_folder(self._spool, self._collector)
+        segments = []
+        for segment in read_collector(folder):
+            segments.append(segment.path)
+            self._take(segment)
+            if self._rules.raw_archive_days:
+                archive_segment(self._spool, self._collector, segment)
+        self._flush()
+        ended_at = self._done.last_heard or self._clock()
+        self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
+        for path in segments:
+            path.unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        return self._done
+
+    def _take(self, segment: SegmentRead) -> None:
+        if segment.torn:
+            self._done.torn.append(f"{segment.path.name}: {segment.torn}")
+            log.warning("journal of %s, %s", self._collector, self._done.torn[-1])
+        for block in segment.frames:
+            self._take_block(block, segment.lines)
+        self._on_progress(self._done)
+
+    def _take_block(self, block: Frames, lines: dict[int, Line]) -> None:
+        expected = self._queues.waiting.last_frame + 1
+        if block.first_frame > expected:
+            self._tell_hole(expected, block, lines)
+        rows = zip(block.received_at, block.lines, block.payloads, strict=True)
+        for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
+            if frame < self._queues.waiting.last_frame + 1:
+                continue  # in the spool already, or in an earlier segment that was given up
+            line = lines[number]
+            reading = self._read(line, payload, received_at)
+            source = Source(line.name, line.vendor, line.feed)
+            self._queues.put(frame, source, line.connection, reading, payload, received_at)
+            self._done.frames += 1
+            self._done.events += len(reading.events)
+            self._done.last_heard = received_at
+            if self._flush_is_due(frame):
+                self._flush()
+
+    def _tell_hole(self, expected: int, block: Frames, lines: dict[int, Line]) -> None:
+        """Frames were durable once and can't be read any more: a gap, and no silence about it."""
+        missing = block.first_frame - expected
+        self._flush()
+        self._queues = Queues(first_frame=block.first_frame)
+        until = block.received_at[0]
+        reason = f"the journal is damaged: {missing} frames of all feeds can't be read"
+        since = self._done.last_heard or until
+        for source in {Source(line.name, line.vendor, line.feed) for line in lines.values()}:
+            self._queues.waiting.gaps.append(
+                Gap(source, "", since, until, None, "unfillable", reason)
+            )
+
+    def _read(self, line: Line, payload: bytes, received_at: int) -> Reading:
+        if line.number not in self._sessions:
+            self._sessions[line.number] = _session(line)
+        session = self._sessions[line.number]
+        if session is None:
+            return quarantined(f"no vendor {line.vendor!r} is known any more")
+        return self._admission.read(session, payload, received_at)
+
+    def _flush_is_due(self, frame: int) -> bool:
+        if frame <= self._interrupted_end:
+            return frame == self._interrupted_end
+        return self._queues.waiting.row_count >= self._rules.flush_rows
+
+    def _flush(self) -> None:
+        waiting = self._queues.take()
+        if not waiting.empty:
+            flush(self._spool, self._collector, waiting, self._clock())
+
+
+def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
+    """The last frame of a flush that left files and no ledger entry; −1 where there was none."""
+    ends = [
+        found[2]
+        for event_type, day in days_in(spool)
+        for path in batch_files(spool, event_type, day)
+        if (found := frames_of(path)) and found[:2] == (collector, first_frame)
+    ]
+    return max(ends, default=-1)
+
+
+def _session(line: Line) -> Session | None:
+    """The vendor's side of a connection that is no more. It reads; it sends nothing, so no key."""
+    vendor = VENDORS.get(line.vendor)
+    if vendor is None:
+        return None
+    classes = dict(line.asset_classes)
+    asked = Subscription(line.feed, line.symbols, line.options, classes)  # type: ignore[arg-type]
+    return vendor.open_session(asked, "")

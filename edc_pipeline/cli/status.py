@@ -1,0 +1,163 @@
+"""`edc status`: what capture is doing, and which days are in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edc_pipeline.cli import options
+
+
+@click.command(epilog="Example: edc status --days 3; edc status --watch 2")
+@options.config
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1), help="How far back.")
+@click.option("--watch", type=click.FloatRange(min=0.2), help="Show anew every so many seconds.")
+@options.as_json
+def status(config: Path | None, days: int, watch: float | None, as_json: bool) -> int:
+    """Show the collector, its feeds, and the days in spool and daily files.
+
+    Exit code 1 when capture is not running or its word is older than half a minute.
+    """
+    import msgspec  # noqa: PLC0415
+
+    settings = options.load_settings(config)
+    while True:
+        now_ns = time.time_ns()
+        found = _look(settings.spool, settings.daily, now_ns, days)
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+        else:
+            if watch:
+                click.clear()
+            _show(found, now_ns)
+        if not watch:
+            return 0 if found["capturing"] else 1
+        time.sleep(watch)
+
+
+_STALE_NS = 30_000_000_000
+
+
+def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
+    from edc_pipeline.consolidation import daily_file  # noqa: PLC0415
+    from edc_pipeline.market_day import market_day  # noqa: PLC0415
+    from edc_pipeline.spool.inventory import inventory  # noqa: PLC0415
+    from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
+    from edc_pipeline.spool.owner import current_owner  # noqa: PLC0415
+    from edc_pipeline.spool.status import read_status  # noqa: PLC0415
+
+    held, owner = current_owner(spool)
+    said = read_status(spool)
+    fresh = said is not None and now_ns - said["at"] < _STALE_NS
+    since = market_day(now_ns) - dt.timedelta(days=days - 1)
+    rows = []
+    for found in inventory(spool, since):
+        path = daily_file(daily, found.event_type, found.day)
+        row: dict[str, Any] = {
+            "day": found.day.isoformat(),
+            "event_type": found.event_type,
+            "micro_batches": found.micro_batches,
+            "rows_in_spool": found.rows,
+            "bytes_in_spool": found.bytes,
+            "unreadable": found.unreadable,
+            "daily_file": None,
+        }
+        if path.exists():
+            row["daily_file"] = _daily(path)
+        rows.append(row)
+    return {
+        "capturing": held and fresh,
+        "held": held,
+        "owner": owner,
+        "collector": said,
+        "open_gaps": sum(gap.to_ns is None for gap in Ledger(spool).gaps()),
+        "days": rows,
+        "spool": str(spool),
+    }
+
+
+def _daily(path: Path) -> dict[str, Any]:
+    from edc_pipeline.consolidation import NoCertificate, read_certificate  # noqa: PLC0415
+
+    try:
+        certificate = read_certificate(path)
+    except (NoCertificate, OSError) as error:
+        return {"path": str(path), "problem": str(error)}
+    return {
+        "path": str(path),
+        "rows_in": certificate.rows_in,
+        "rows": certificate.rows,
+        "balanced": certificate.balanced,
+    }
+
+
+def _show(found: dict[str, Any], now_ns: int) -> None:
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
+    said = found["collector"]
+    terminal.show(_headline(found, now_ns))
+    if said is not None:
+        feeds = terminal.table(
+            "Feeds", "feed", "state", "#frames", "#events", "#control", "#quarantined",
+            "#reconnects", "last frame", "problem",
+        )  # fmt: skip
+        for feed in said["feeds"]:
+            feeds.add_row(
+                feed["name"],
+                feed["state"] if found["capturing"] else "stopped",
+                f"{feed['frames']:,}",
+                f"{sum(feed['events'].values()):,}",
+                f"{feed['control']:,}",
+                f"{feed['quarantined']:,}",
+                f"{feed['reconnects']:,}",
+                terminal.ago(feed["last_frame_at"], now_ns),
+                feed["last_problem"],
+            )
+        terminal.show(feeds)
+    days = terminal.table(
+        "Days", "day", "type", "#micro-batches", "#rows in spool", "#size", "#rows in daily file",
+        "state",
+    )  # fmt: skip
+    for row in found["days"]:
+        days.add_row(
+            row["day"],
+            row["event_type"],
+            f"{row['micro_batches']:,}",
+            f"{row['rows_in_spool']:,}",
+            terminal.size(row["bytes_in_spool"]),
+            f"{row['daily_file']['rows']:,}" if "rows" in (row["daily_file"] or {}) else "–",
+            _day_state(row),
+        )
+    terminal.show(days if found["days"] else f"no micro-batches in {found['spool']}")
+
+
+def _headline(found: dict[str, Any], now_ns: int) -> str:
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
+    said, gaps = found["collector"], found["open_gaps"]
+    tail = f"; {gaps} open gap{'s' * (gaps != 1)}, see edc gaps" if gaps else ""
+    if found["capturing"]:
+        since = terminal.market_time(said["started_at"])
+        return f"capturing since {since} (New York), process {said['pid']}{tail}"
+    if found["held"]:
+        return f"the spool is owned, but its collector has not spoken for half a minute{tail}"
+    if said is None:
+        return f"nothing was ever captured into {found['spool']}; start with: edc capture"
+    return f"not capturing; the last collector spoke {terminal.ago(said['at'], now_ns)}{tail}"
+
+
+def _day_state(row: dict[str, Any]) -> str:
+    made = row["daily_file"]
+    if row["unreadable"]:
+        return f"{len(row['unreadable'])} unreadable micro-batches"
+    if made is None:
+        return "not consolidated"
+    if "problem" in made:
+        return f"unreadable: {made['problem']}"
+    if made["rows_in"] < row["rows_in_spool"]:
+        return f"{row['rows_in_spool'] - made['rows_in']:,} rows newer than its file"
+    return "consolidated" if made["balanced"] else "DOES NOT BALANCE"

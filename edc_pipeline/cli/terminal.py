@@ -1,0 +1,56 @@
+"""How numbers, times and tables look on a terminal. One look for all commands."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from rich.console import Console
+from rich.table import Table
+
+from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
+
+
+def table(title: str, *columns: str) -> Table:
+    """Columns whose name begins with `#` hold numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=None
+    )
+    for column in columns:
+        number = column.startswith("#")
+        made.add_column(column.removeprefix("#"), justify="right" if number else "left")
+    return made
+
+
+def show(*things: object) -> None:
+    console = Console(soft_wrap=True)
+    for thing in things:
+        console.print(thing, highlight=False, markup=False)
+
+
+def market_time(ns: int | None) -> str:
+    """`2026-01-22 09:30:00` in New York, or a dash."""
+    if ns is None:
+        return "–"
+    moment = dt.datetime.fromtimestamp(ns // NS_PER_SECOND, MARKET_ZONE)
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def ago(ns: int | None, now_ns: int) -> str:
+    """`4 s ago`, `3 h ago`, or a dash."""
+    if ns is None:
+        return "–"
+    seconds = max(0, now_ns - ns) // NS_PER_SECOND
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def size(number: int) -> str:
+    """`12.3 MB`."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

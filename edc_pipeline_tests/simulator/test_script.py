@@ -1,0 +1,190 @@
+"""A market run as a script: what a client captures is held against what the exchange sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from edc_pipeline.simulator.exchange import Exchange
+from edc_pipeline.simulator.instruments import listing
+from edc_pipeline.simulator.market import Market, Tick, Ticks
+from edc_pipeline.simulator.session import Reply
+from edc_pipeline_tests.simulator.client import (
+    START,
+    capture,
+    is_data,
+    run,
+    script,
+)
+
+
+def test_a_script_is_received_whole_and_twice_the_same() -> None:
+    got: list[list[str | bytes]] = []
+
+    async def body() -> None:
+        async with Exchange(script()) as exchange:
+            (messages,) = await capture(exchange)
+            assert [json.loads(m)["messageType"] for m in messages[:2]] == ["I", "H"]
+            data = [m for m in messages if is_data(m)]
+            assert data == [f.body for f in exchange.truth.originals("iex")]
+            assert len(data) == 2_000
+            assert exchange.truth.summary()["connections"] == {"iex": 1}
+            got.append(data)
+
+    run(body)
+    run(body)
+    assert got[0] == got[1]
+
+
+def test_one_cut_one_unreadable_frame_and_the_last_frames_again() -> None:
+    async def body() -> None:
+        config = script(chaos="cut@500,rubbish@200:truncated", resend_on_subscribe=25)
+        async with Exchange(config) as exchange:
+            first, second = await capture(exchange)
+            data = [list(filter(is_data, messages)) for messages in (first, second)]
+            assert len(data[0]) == 501
+            with pytest.raises(json.JSONDecodeError):
+                json.loads(data[0][200])
+            assert data[1][:25] == data[0][-25:]
+            assert json.loads(second[0])["messageType"] == "I"
+            kept = data[0][:200] + data[0][201:] + data[1][25:]
+            assert kept == [f.body for f in exchange.truth.originals()]
+            assert len(kept) == 2_000
+            assert exchange.trouble.counts == {"cut": 1, "rubbish": 1}
+            summary = exchange.truth.summary()
+            assert summary["faults"] == {"rubbish": 1, "resend": 25}
+            assert summary["not_sent"] == {}
+            assert summary["ended"] == {"cut": 1}
+
+    run(body)
+
+
+def test_every_fault_at_once_and_the_truth_agrees() -> None:
+    async def body() -> None:
+        chaos = "duplicate=2%,delay=2%:50ms,reorder=2%,rubbish=1%,cut=0.2%,seed=3"
+        async with Exchange(script(chaos=chaos, resend_on_subscribe=10)) as exchange:
+            connections = await capture(exchange)
+            got = Counter(m for messages in connections for m in messages if is_data(m))
+            assert got == Counter(f.body for f in exchange.truth.frames)
+            assert len(list(exchange.truth.originals())) == 2_000
+            counts = exchange.trouble.counts
+            assert set(counts) == {"duplicate", "delay", "reorder", "rubbish", "cut"}
+            assert len(connections) == counts["cut"] + 1
+            sent = dict(exchange.truth.faults)
+            sent.pop("resend")
+            assert sent == {k: v for k, v in counts.items() if k != "cut"}
+
+    run(body)
+
+
+def test_three_services_at_once_and_whoever_comes_first() -> None:
+    sent: list[dict[str, list[str | bytes]]] = []
+
+    async def body(*arrival: str) -> None:
+        levels = {"iex": 0, "fx": 5, "crypto": 2}
+        async with Exchange(script(audience=3, chaos="duplicate=2%,cut@fx:40")) as exchange:
+            captured = await asyncio.gather(
+                *(capture(exchange, service, thresholdLevel=levels[service]) for service in arrival)
+            )
+            sent.append({})
+            for service, connections in zip(arrival, captured, strict=True):
+                assert len(connections) == (2 if service == "fx" else 1)
+                data = [m for messages in connections for m in messages if is_data(m)]
+                assert data == [f.body for f in exchange.truth.frames if f.service == service]
+                sent[-1][service] = data
+            assert len(list(exchange.truth.originals())) == 2_000
+
+    run(lambda: body("iex", "fx", "crypto"))
+    run(lambda: body("crypto", "iex", "fx"))
+    assert sent[0] == sent[1]
+
+
+def test_the_truth_file_holds_every_frame_as_sent(tmp_path: Path) -> None:
+    async def body() -> None:
+        path = tmp_path / "truth.jsonl"
+        async with Exchange(
+            script(truth_file=path, chaos="rubbish@9:invalid_utf8", keep_frames=10)
+        ) as exchange:
+            (messages,) = await capture(exchange)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(lines) == 2_001
+        assert [line.get("body") for line in lines if not line["fault"]] == [
+            m for m in messages if isinstance(m, str) and is_data(m)
+        ]
+        assert [line["n"] for line in lines if "body_base64" in line] == [9]
+        with pytest.raises(LookupError, match="no longer remembered"):
+            exchange.truth.originals()
+
+    run(body)
+
+
+def test_a_full_disk_is_told_and_not_swallowed() -> None:
+    async def body() -> None:
+        exchange = Exchange(script(truth_file=Path("/dev/full")))
+        with pytest.raises(OSError, match="No space left"):
+            async with exchange:
+                await capture(exchange)
+
+    run(body)
+
+
+class Recorded:
+    """A source that ends, as a recorded day does."""
+
+    def __init__(self, ticks: Ticks) -> None:
+        self.instruments = listing()
+        self._ticks = ticks
+
+    def until(self, ns: int) -> Ticks:
+        return self.take(int((self._ticks["at_ns"] < ns).sum()))
+
+    def take(self, count: int) -> Ticks:
+        taken, self._ticks = self._ticks[:count], self._ticks[count:]
+        return taken
+
+    def jump_to(self, ns: int) -> None:
+        self._ticks = self._ticks[self._ticks["at_ns"] >= ns]
+
+
+class ShortVendor:
+    """Another protocol: anything subscribes, and a tick is its instrument's symbol."""
+
+    paths: ClassVar[Mapping[str, str]] = {"/all": "all"}
+
+    def session(self, service: str, ordinal: int) -> ShortSession:
+        return ShortSession()
+
+
+class ShortSession:
+    service = "all"
+    refused = False
+    subscription: str | None = None
+
+    def on_message(self, message: str | bytes) -> list[Reply]:
+        self.subscription = str(message)
+        return [Reply("info", '{"response":"welcome"}')]
+
+    def on_tick(self, tick: Tick) -> str:
+        return listing()[tick.instrument].symbol
+
+    def heartbeat(self) -> None:
+        return None
+
+
+def test_another_source_and_another_vendor_fit_in() -> None:
+    async def body() -> None:
+        ticks = Market(listing(), start_ns=START).take(600)
+        source, vendor = Recorded(ticks), ShortVendor()
+        async with Exchange(script(events=None), source=source, vendor=vendor) as exchange:
+            (messages,) = await capture(exchange, "all")
+            assert [*filter(is_data, messages)] == [
+                listing()[n].symbol for n in ticks["instrument"].tolist()
+            ]
+
+    run(body)

@@ -1,0 +1,140 @@
+"""Every mistake is told with its place, the value, and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edc_pipeline.settings import Settings, SettingsMistakes, load
+
+ROOT = Path(__file__).parents[1]
+GOOD = """\
+feeds:
+  stocks:
+    vendor: tiingo
+    feed: iex
+    symbols: [ON, NO, SPY]   # tickers, not booleans
+    url: ws://127.0.0.1:8765/iex
+capture:
+  flush_seconds: 5
+"""
+
+
+def told(tmp_path: Path, text: str, **environ: str) -> list[str]:
+    path = tmp_path / "feeds.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsMistakes) as mistakes:
+        load(path, environ)
+    return mistakes.value.mistakes
+
+
+def read(tmp_path: Path, text: str, **environ: str) -> Settings:
+    path = tmp_path / "feeds.yaml"
+    path.write_text(text)
+    return load(path, environ)
+
+
+def test_the_example_is_sound_and_needs_no_key() -> None:
+    settings = load(ROOT / "feeds.example.yaml", {})
+    assert settings.missing_secrets() == []
+    assert {t for f in settings.feeds.values() for t in f.spec.event_types} == {
+        "trade",
+        "quote",
+        "ref_px",
+    }
+
+
+def test_yaml_1_1_does_not_eat_tickers_or_times(tmp_path: Path) -> None:
+    settings = read(tmp_path, GOOD + "consolidation:\n  at: 10:20\n")
+    assert settings.feeds["stocks"].symbols == ("ON", "NO", "SPY")
+    assert settings.consolidation.at == "10:20"
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        GOOD,
+        EDC_CAPTURE__FLUSH_SECONDS="30",
+        EDC_FEEDS__STOCKS__SYMBOLS='["QQQ"]',
+        EDC_DATA_DIR="/elsewhere",
+    )
+    assert settings.capture.flush_seconds == 30
+    assert settings.feeds["stocks"].symbols == ("QQQ",)
+    assert settings.feeds["stocks"].vendor == "tiingo"
+    assert settings.spool == Path("/elsewhere/spool")
+
+
+def test_a_secret_is_in_no_dump(tmp_path: Path) -> None:
+    settings = read(tmp_path, GOOD, EDC_TIINGO_TOKEN="hush")
+    assert settings.secret(settings.feeds["stocks"]) == "hush"
+    assert "hush" not in repr(settings) + str(settings.model_dump())
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    (line,) = read(
+        tmp_path, GOOD.replace("ws://127.0.0.1:8765/iex", "wss://api.tiingo.com/iex")
+    ).missing_secrets()
+    assert "EDC_TIINGO_TOKEN" in line
+    assert "stocks" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("vendor: tiingo", "vendor: tingo"), 3, ["'tingo'", "did you mean 'tiingo'"]),
+        (("feed: iex", "feed: iexx"), 2, ["'iexx'", "did you mean 'iex'", "crypto"]),
+        (("feed: iex", "feed: iex\n    optoins: {}"), 5, ["optoins", "did you mean 'options'"]),
+        (("[ON, NO, SPY]", "[spy]"), 2, ["'spy'", "upper case"]),
+        (("[ON, NO, SPY]", "[]"), 2, ["symbols", "all_symbols"]),
+        (("flush_seconds: 5", "flush_seconds: soon"), 8, ["'soon'", "number"]),
+        (("flush_seconds: 5", "flush_seconds: -1"), 8, ["-1", "greater than 0"]),
+        (("flush_seconds: 5", "flush_sconds: 5"), 8, ["did you mean 'flush_seconds'"]),
+        (("capture:", "captur:"), 7, ["captur", "did you mean 'capture'"]),
+        (("ws://127.0.0.1:8765/iex", "ws://example.com/"), 2, ["unencrypted", "wss://"]),
+        (("ws://127.0.0.1:8765/iex", "http://example.com/"), 2, ["http://example.com/"]),
+        (("  stocks:", "  Stocks!:"), 1, ["Stocks!", "lower-case"]),
+        (("feed: iex", "feed: iex\n    feed: fx"), 5, ["stands here and on line 4"]),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(
+    tmp_path: Path, change: tuple[str, str], line: int, words: list[str]
+) -> None:
+    mistakes = told(tmp_path, GOOD.replace(*change))
+    assert len(mistakes) == 1
+    assert f"feeds.yaml line {line}:" in mistakes[0]
+    assert all(word in mistakes[0] for word in words)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("vendor: tiingo", "vendor: x").replace("flush_seconds: 5", "flush_rows: 0")
+    mistakes = told(tmp_path, text, EDC_CAPTURE__HORIZON_DAYS="x", EDC_CAPTUR="1")
+    assert len(mistakes) == 4
+    assert any("environment EDC_CAPTURE__HORIZON_DAYS" in m and "'x'" in m for m in mistakes)
+    assert any("environment EDC_CAPTUR:" in m and "'EDC_CAPTURE'" in m for m in mistakes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("feeds: [", "line 1"),
+        ("- a\n- b\n", "expected `key: value`"),
+        ("feeds: !!python/object:os.system {}\n", "line 1"),
+        ("a: &a [*a]\n", "line 1"),
+    ],
+)
+def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, words: str) -> None:
+    (mistake,) = told(tmp_path, text)
+    assert words in mistake
+
+
+def test_a_file_that_is_named_and_missing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsMistakes, match="No such file"):
+        load(tmp_path / "nothing.yaml", {})
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "feeds.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsMistakes, match="not UTF-8"):
+        load(path, {})

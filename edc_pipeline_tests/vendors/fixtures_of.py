@@ -1,0 +1,62 @@
+"""Fixtures: raw frames exactly as sent (`<feed>-<case>.frames`, one a line) beside what they are
+(`<feed>-<case>.expected.jsonl`). An expected event names only what differs from a column's default.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parent / "fixtures"
+RECEIVED_AT = 1_790_000_000_000_000_001
+
+_DEFAULTS: dict[str, Any] = {
+    "ts_source": "vendor",
+    "venue": "",
+    "event_id": "",
+    "seq": -1,
+    "occurrence": 0,
+    "origin": "live",
+    "status": "LIVE",
+    "created_at": RECEIVED_AT,
+}
+_DEFAULTS_BY_TYPE: dict[str, dict[str, Any]] = {
+    "trade": {"price": None, "size": None, "side": "", "conditions": ""},
+    "quote": {"bid_price": None, "bid_size": None, "ask_price": None, "ask_size": None},
+    "ref_px": {"price": None, "kind": "", "size": None},
+}
+
+
+class Case(NamedTuple):
+    vendor: str
+    feed: str
+    name: str
+    line: int
+    frame: bytes
+    expected: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.vendor}-{self.name}:{self.line}"
+
+
+def all_cases() -> list[Case]:
+    cases = []
+    for frames in sorted(FOLDER.glob("*/*.frames")):
+        expected = frames.with_suffix(".expected.jsonl").read_text().splitlines()
+        lines = frames.read_bytes().splitlines()
+        assert len(lines) == len(expected), f"{frames.name}: a line without its twin"
+        vendor, feed = frames.parent.name, frames.stem.split("-")[0]
+        for number, (line, told) in enumerate(zip(lines, expected, strict=True), 1):
+            cases.append(Case(vendor, feed, frames.stem, number, line, json.loads(told)))
+    return cases
+
+
+def full(event: dict[str, Any], vendor: str) -> dict[str, Any]:
+    """An expected event with every column."""
+    return {
+        **_DEFAULTS,
+        **_DEFAULTS_BY_TYPE[event["event_type"]],
+        "vendor": vendor,
+        **event,
+    }
