@@ -101,7 +101,7 @@ def consolidate(
                 whole = _is_whole(path, standing)
             if whole:
                 prune_versions(path, versions)
-                return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+                return _unchanged(path, standing, watch)
         return _make(plan, path, standing, rules=rules, codec=codec, versions=versions, watch=watch)
 
 
@@ -135,7 +135,7 @@ def _make(
     certificate = certify(plan, read, settled, content.result(), codec)
     if standing and _says_the_same(standing, certificate) and _is_whole(path, standing):
         prune_versions(path, versions)
-        return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+        return _unchanged(path, standing, watch)
 
     def write(temporary: Path) -> None:
         blocks = record_blocks(settled.rows, plan.event_type, widths)
@@ -154,6 +154,16 @@ def _make(
         unchanged=False,
         seconds=watch.seconds,
         warnings=_warnings(standing, certificate),
+    )
+
+
+def _unchanged(path: Path, standing: Certificate, watch: _Watch) -> Consolidated:
+    return Consolidated(
+        path,
+        standing,
+        unchanged=True,
+        seconds=watch.seconds,
+        warnings=_warnings(None, standing),
     )
 
 
