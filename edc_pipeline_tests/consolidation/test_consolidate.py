@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from edc_pipeline.consolidation import (
     daily_file,
     identity_rules,
     make,
-    plan,
     read_certificate,
     verify,
 )
@@ -238,14 +238,14 @@ def test_a_live_collector_is_given_time_for_its_ledger_entry(spool: Path, out: P
 
 
 def test_no_spool(tmp_path: Path, out: Path) -> None:
-    with pytest.raises(CannotConsolidate, match="there is no spool at .*nowhere: give the folder"):
+    with pytest.raises(CannotConsolidate, match=r"there is no spool at .*nowhere: give the folder"):
         consolidate(tmp_path / "nowhere", out, "trade", DAY, rules=NO_RULES)
     assert not out.exists()
 
 
 def test_no_micro_batches_of_that_day(spool: Path, out: Path) -> None:
     write_batches(spool, [two_connections()])
-    with pytest.raises(CannotConsolidate, match="2026-01-23.*it has trade from 2026-01-22") as e:
+    with pytest.raises(CannotConsolidate, match=r"2026-01-23.*it has trade from 2026-01-22") as e:
         consolidate(spool, out, "trade", DAY + dt.timedelta(1), rules=NO_RULES)
     assert e.value.events_missing == 0
 
@@ -277,7 +277,7 @@ def test_two_at_once_take_turns(spool: Path, out: Path) -> None:
     path = daily_file(out, "trade", DAY)
     with (
         alone_with(path, 1.0),
-        pytest.raises(CannotConsolidate, match="is being consolidated by process [0-9]+"),
+        pytest.raises(CannotConsolidate, match=r"is being consolidated by process [0-9]+"),
     ):
         consolidate(spool, out, "trade", DAY, rules=NO_RULES, patience_s=0.1)
     assert not path.exists()
@@ -334,5 +334,5 @@ def test_the_plan_looks_once_when_no_collector_lives(
 ) -> None:
     """A copied spool without ledger must not cost a second of waiting for an entry."""
     write_batches(spool, [two_connections()], ledger=False)
-    monkeypatch.setattr(plan.time, "sleep", lambda _s: pytest.fail("waited for nobody"))
+    monkeypatch.setattr(time, "sleep", lambda _s: pytest.fail("waited for nobody"))
     consolidate(spool, out, "trade", DAY, rules=NO_RULES)
