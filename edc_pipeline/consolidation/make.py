@@ -29,6 +29,7 @@ from edc_pipeline.consolidation.identity import Rules, Settled, identity_rules, 
 from edc_pipeline.consolidation.names import CODECS, Codec, daily_file
 from edc_pipeline.consolidation.plan import Plan, make_plan, refuse_if_nothing
 from edc_pipeline.consolidation.replacement import alone_with, prune_versions, replace
+from edc_pipeline.consolidation.seal import seal
 from edc_pipeline.events import EVENT_TYPES, SCHEMA_VERSION, EventType
 
 if TYPE_CHECKING:
@@ -97,11 +98,8 @@ def consolidate(
             plan = make_plan(spool, event_type, day)
             standing = _standing(path)
         if standing and _same_inputs(standing, plan, rules, codec):
-            with watch.stage("verify", standing.rows):
-                whole = _is_whole(path, standing)
-            if whole:
-                prune_versions(path, versions)
-                return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+            prune_versions(path, versions)
+            return _unchanged(path, standing, watch)
         return _make(plan, path, standing, rules=rules, codec=codec, versions=versions, watch=watch)
 
 
@@ -133,17 +131,18 @@ def _make(
             content.update(block)
             advance(len(block))
     certificate = certify(plan, read, settled, content.result(), codec)
-    if standing and _says_the_same(standing, certificate) and _is_whole(path, standing):
+    if standing and _says_the_same(standing, certificate):
         prune_versions(path, versions)
-        return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+        return _unchanged(path, standing, watch)
 
     def write(temporary: Path) -> None:
         blocks = record_blocks(settled.rows, plan.event_type, widths)
         with watch.stage("write", settled.rows.height) as advance:
             write_h5(temporary, watch.counted(blocks, advance), widths, certificate)
         with watch.stage("verify", settled.rows.height):
-            if not _is_whole(temporary, certificate):
+            if hash_of_table(temporary, plan.event_type) != certificate.content_hash:
                 raise NotAsWritten(f"{path.name}: what was read back is not what was written")
+            seal(temporary)
 
     # Only a file that says something else is worth keeping beside the new one.
     keep = standing is None or standing.content_hash != certificate.content_hash
@@ -154,6 +153,16 @@ def _make(
         unchanged=False,
         seconds=watch.seconds,
         warnings=_warnings(standing, certificate),
+    )
+
+
+def _unchanged(path: Path, standing: Certificate, watch: _Watch) -> Consolidated:
+    return Consolidated(
+        path,
+        standing,
+        unchanged=True,
+        seconds=watch.seconds,
+        warnings=_warnings(None, standing),
     )
 
 
@@ -195,6 +204,7 @@ def certify(
 
 
 def _standing(path: Path) -> Certificate | None:
+    """The certificate of the file that stands, if that is still as it was written."""
     try:
         return read_certificate(path)
     except NoCertificate:
@@ -224,10 +234,6 @@ def _same_inputs(standing: Certificate, plan: Plan, rules: Rules, codec: Codec) 
 def _says_the_same(standing: Certificate, new: Certificate) -> bool:
     """Newer code that comes to the same result is no reason to touch a file."""
     return msgspec.structs.replace(standing, code_version=new.code_version) == new
-
-
-def _is_whole(path: Path, certificate: Certificate) -> bool:
-    return hash_of_table(path, certificate.event_type) == certificate.content_hash
 
 
 def _warnings(standing: Certificate | None, new: Certificate) -> list[str]:
