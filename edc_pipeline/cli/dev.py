@@ -45,10 +45,16 @@ _QUICK: Final = {"EDC_CAPTURE__FLUSH_SECONDS": "10", "EDC_DAGSTER__REPORT_SECOND
 # What Dagster says again and again and which tells an operator nothing, and its stack traces:
 # the page of the run or the tick has them, and so has `edc dev --verbose`.
 _NOISE: Final = re.compile(
-    r" - DEBUG - |^\s|^$|Stack Trace:|Traceback \(|The above exception|^grpc\.|^>|Warning: "
-    r"|Instance is configured with the following|Checking for new runs for sensor"
-    r"|skipped: (capture is live|no late micro-batches)|Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run "
-    r"|Creating new run for|Completed launch of run|LocationStateChangeEventType"
+    "|".join(
+        [
+            r" - DEBUG - ",  # the events of a run
+            r"^\s|^$|^>|^grpc\.|Stack Trace:|Traceback \(|The above exception|Warning: ",
+            r"Instance is configured with the following|LocationStateChangeEventType",
+            r"Checking for new runs for sensor|skipped: (capture is live|no late micro-batches)",
+            r"Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run ",
+            r"Creating new run for|Completed launch of run",
+        ]
+    )
 )
 # Meant for who keeps dagster.yaml elsewhere; here DAGSTER_HOME links to that very file.
 _NOISE_AT_START: Final = re.compile("Found a dagster instance configuration value")

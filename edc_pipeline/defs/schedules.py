@@ -12,7 +12,7 @@ import dagster as dg
 from edc_pipeline.defs.assets import consolidated_feeds
 from edc_pipeline.defs.configuration import NotConfigured, settings_now
 from edc_pipeline.defs.late_batches import changed_days, late_day
-from edc_pipeline.defs.partitions import FIRST_DAY, day_and_event_type, key_of
+from edc_pipeline.defs.partitions import FIRST_DAY, key_of
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import MARKET_ZONE, MARKET_ZONE_NAME, market_day, parse_day
 from edc_pipeline.settings import Consolidation, Settings
@@ -22,7 +22,6 @@ from edc_pipeline.spool.ledger import Ledger
 consolidate: Final = dg.define_asset_job(
     "consolidate",
     selection=dg.AssetSelection.assets(consolidated_feeds),
-    partitions_def=day_and_event_type,
     executor_def=dg.in_process_executor,
     description="Makes the daily file of one New York day and one event type.",
 )

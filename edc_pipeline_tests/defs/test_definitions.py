@@ -1,0 +1,113 @@
+"""What Dagster loads: names, arrows and partitions, as the contract has them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+
+import dagster as dg
+import pytest
+import yaml
+
+from edc_pipeline.definitions import defs
+from edc_pipeline.defs.partitions import day_and_event_type, key_of, partition_of
+from edc_pipeline.defs.what_it_holds import schema_of
+from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
+from edc_pipeline.market_day import MARKET_ZONE
+from edc_pipeline_tests.defs.control_room import REPOSITORY
+
+MICRO_BATCHES = dg.AssetKey("micro_batches")
+CONSOLIDATED = dg.AssetKey("consolidated_feeds")
+
+
+def test_the_names_of_the_contract() -> None:
+    repository = defs.get_repository_def()
+    assert {j.name for j in repository.get_all_jobs() if not j.name.startswith("__")} == {
+        "capture",
+        "consolidate",
+    }
+    assert {s.name for s in repository.sensor_defs} == {
+        "keep_capture_running",
+        "late_micro_batches",
+    }
+    assert [s.name for s in repository.schedule_defs] == ["daily_consolidation"]
+
+
+def test_what_is_switched_on_by_itself() -> None:
+    repository = defs.get_repository_def()
+    assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs)
+    (schedule,) = repository.schedule_defs
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert schedule.execution_timezone == "America/New_York"
+
+
+def test_the_asset_graph() -> None:
+    graph = defs.resolve_asset_graph()
+    assert graph.get_all_asset_keys() == {MICRO_BATCHES, CONSOLIDATED}
+    assert graph.get(CONSOLIDATED).parent_keys == {MICRO_BATCHES}
+    assert not graph.get(MICRO_BATCHES).is_materializable
+    assert graph.get(CONSOLIDATED).backfill_policy is None
+    for node in (graph.get(MICRO_BATCHES), graph.get(CONSOLIDATED)):
+        assert node.partitions_def == day_and_event_type
+        assert node.description
+        assert len(node.description) > 200
+    assert {k.name for k in graph.asset_check_keys if k.asset_key == CONSOLIDATED} == {
+        "ledger_balances",
+        "no_duplicates",
+        "ordered",
+        "inside_its_day",
+        "sane_prices",
+        "gaps",
+    }
+
+
+def test_a_launch_takes_one_process() -> None:
+    for job in defs.get_repository_def().get_all_jobs():
+        assert job.executor_def.name == "in_process", job.name
+
+
+def test_capture_is_not_retried_and_alone() -> None:
+    tags = defs.resolve_job_def("capture").tags
+    assert tags["dagster/max_retries"] == "0"
+    limits = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())["concurrency"]["runs"]
+    (limit,) = limits["tag_concurrency_limits"]
+    assert (limit["key"] in tags, limit["limit"]) == (True, 1)
+
+
+def test_one_name_for_the_code_location() -> None:
+    (workspace,) = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert workspace["python_module"]["location_name"] == project["code_location_name"]
+    assert workspace["python_module"]["module_name"] == project["code_location_target_module"]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        "2026-01-22T00:00:00",
+        "2026-03-08T23:59:59",  # 23 hours
+        "2026-11-01T23:59:59",  # 25 hours
+        "2026-12-31T12:00:00",
+    ],
+)
+def test_today_in_new_york_is_a_partition_and_tomorrow_is_not(now: str) -> None:
+    here = dt.datetime.fromisoformat(now).replace(tzinfo=MARKET_ZONE)
+    with dg.partition_loading_context(effective_dt=here.astimezone(dt.UTC)):
+        for event_type in EVENT_TYPES:
+            assert day_and_event_type.has_partition_key(key_of(here.date(), event_type))
+        tomorrow = here.date() + dt.timedelta(days=1)
+        assert not day_and_event_type.has_partition_key(key_of(tomorrow, "trade"))
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_keys_read_date_then_type(event_type: EventType) -> None:
+    day = dt.date(2026, 1, 22)
+    assert key_of(day, event_type) == f"2026-01-22|{event_type}"
+    assert partition_of(f"2026-01-22|{event_type}") == (day, event_type)
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_every_column_is_told_with_its_meaning(event_type: EventType) -> None:
+    columns = schema_of(event_type).columns
+    assert [c.name for c in columns] == [c.name for c in COLUMNS[event_type]]
+    assert all(c.description for c in columns)
