@@ -104,6 +104,24 @@ class ControlRoom:
         query = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
         return str(self.graphql(query, {"id": run_id})["runOrError"]["status"])
 
+    def ended(self, run_id: str) -> str:
+        """How a run ended; empty while it has not."""
+        status = self.status_of(run_id)
+        return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else ""
+
+    def checks(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """What the checks of `consolidated_feeds` said in a run, by name."""
+        query = """query { assetNodeOrError(assetKey: {path: ["consolidated_feeds"]}) {
+            ... on AssetNode { assetChecksOrError { ... on AssetChecks { checks { name
+            executionForLatestMaterialization { runId evaluation { success severity description }
+            } } } } } } }"""
+        node = self.graphql(query)["assetNodeOrError"]
+        return {
+            check["name"]: check["executionForLatestMaterialization"]["evaluation"]
+            for check in node["assetChecksOrError"]["checks"]
+            if check["executionForLatestMaterialization"]["runId"] == run_id
+        }
+
     def collector(self, *, besides: str = "") -> Owner | None:
         """Who holds the spool for a run that Dagster shows as started, if it is not `besides`."""
         held, owner = current_owner(self.spool)
