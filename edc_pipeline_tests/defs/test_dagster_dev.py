@@ -95,7 +95,7 @@ def assert_drained(spool: Path, collector: str) -> int:
     status = read_status(spool)
     assert status is not None
     assert (status["collector"], status["waiting_rows"]) == (collector, 0)
-    taken = sum(n for feed in status["feeds"] for n in feed["events"].values())
+    taken: int = sum(n for feed in status["feeds"] for n in feed["events"].values())
     assert on_disk(spool, collector) == taken > 0
     return taken
 
