@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in made.metadata.items()}
 
 
+def rows_of(result: dg.ExecuteInProcessResult, name: str) -> list[Mapping[str, Any]]:
+    (made,) = result.asset_materializations_for_node("consolidated_feeds")
+    table = made.metadata[name]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [record.data for record in table.records]
+
+
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     return {c.check_name: c for c in result.get_asset_check_evaluations()}
 
@@ -56,7 +64,10 @@ def test_a_day_becomes_a_file(data: Path, instance: dg.DagsterInstance) -> None:
     assert says["last_event"] == "2026-01-22 09:30:00.000000002 EST"
     assert says["bytes"] == Path(says["path"]).stat().st_size
     assert says["rows_per_second"] > 0
-    assert "| SPY |" in says["preview"]
+    assert [r["symbol"] for r in rows_of(result, "preview")] == ["SPY"] * 3
+    assert [r["price"] for r in rows_of(result, "preview")] == [100.0, 101.0, 102.0]
+    (by_feed,) = rows_of(result, "by_feed")
+    assert (by_feed["feed"], by_feed["rows_in"], by_feed["rows"]) == ("acme/tape", 6, 3)
     assert len(pd.read_hdf(says["path"])) == 3
 
 
