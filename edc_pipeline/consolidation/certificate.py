@@ -3,7 +3,7 @@
 The JSON lies in the dataset `/certificate` (bytes; any HDF5 reader shows it) and, without its
 long lists, in the attribute `certificate` of the table's group, with the SHA-256 of the whole in
 `certificate_sha256`. It is not an attribute altogether because HDF5 holds at most 64 kB in one,
-and the inputs of a day of one-minute micro-batches with their hashes are ten times that.
+and a day of one-minute micro-batches, each with its hash, takes four times that.
 It holds no clock: the same inputs give the same certificate.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from edc_pipeline.consolidation.names import CERTIFICATE, Codec
+from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import EventType
 
 CERTIFICATE_VERSION: Final = 1
@@ -143,15 +144,17 @@ def head(certificate: Certificate) -> bytes:
 def read_certificate(path: Path) -> Certificate:
     """What the file says of itself; `NoCertificate` when it does not, or not credibly.
 
-    Reads no rows: whether they are what the certificate says is for `verify` to find out.
+    Looks at every byte, since HDF5 may crash on a damaged file, and at no row: whether those are
+    what the certificate says is for `verify` to find out.
     """
     import h5py  # noqa: PLC0415
 
+    broken = broken_seal(path)
+    if broken:
+        raise NoCertificate(f"{path.name}: {broken}")
     try:
         with h5py.File(path, "r") as file:
             return certificate_in(file, path.name)
-    except FileNotFoundError:
-        raise NoCertificate(f"{path}: there is no such file") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise NoCertificate(f"{path.name}: not a readable HDF5 file ({_one_line(error)})") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import tables
 
 from edc_pipeline import __version__
 from edc_pipeline.consolidation.balance import imbalances
@@ -29,6 +31,7 @@ from edc_pipeline.consolidation.identity import Rules, Settled, identity_rules, 
 from edc_pipeline.consolidation.names import CODECS, Codec, daily_file
 from edc_pipeline.consolidation.plan import Plan, make_plan, refuse_if_nothing
 from edc_pipeline.consolidation.replacement import alone_with, prune_versions, replace
+from edc_pipeline.consolidation.seal import seal
 from edc_pipeline.events import EVENT_TYPES, SCHEMA_VERSION, EventType
 
 if TYPE_CHECKING:
@@ -58,10 +61,6 @@ class Consolidated:
         frame = pd.read_hdf(self.path, self.certificate.event_type, start=0, stop=rows)
         assert isinstance(frame, pd.DataFrame)
         return frame
-
-
-class NotAsWritten(Exception):
-    """What was read back is not what was written: a broken disk or library. The former stays."""
 
 
 def consolidate(
@@ -97,11 +96,8 @@ def consolidate(
             plan = make_plan(spool, event_type, day)
             standing = _standing(path)
         if standing and _same_inputs(standing, plan, rules, codec):
-            with watch.stage("verify", standing.rows):
-                whole = _is_whole(path, standing)
-            if whole:
-                prune_versions(path, versions)
-                return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+            prune_versions(path, versions)
+            return _unchanged(path, standing, watch)
         return _make(plan, path, standing, rules=rules, codec=codec, versions=versions, watch=watch)
 
 
@@ -133,17 +129,21 @@ def _make(
             content.update(block)
             advance(len(block))
     certificate = certify(plan, read, settled, content.result(), codec)
-    if standing and _says_the_same(standing, certificate) and _is_whole(path, standing):
+    if standing and _says_the_same(standing, certificate):
         prune_versions(path, versions)
-        return Consolidated(path, standing, unchanged=True, seconds=watch.seconds)
+        return _unchanged(path, standing, watch)
 
     def write(temporary: Path) -> None:
         blocks = record_blocks(settled.rows, plan.event_type, widths)
-        with watch.stage("write", settled.rows.height) as advance:
-            write_h5(temporary, watch.counted(blocks, advance), widths, certificate)
+        try:
+            with watch.stage("write", settled.rows.height) as advance:
+                write_h5(temporary, watch.counted(blocks, advance), widths, certificate)
+        except (OSError, tables.HDF5ExtError) as error:
+            raise _not_written(path, error) from error
         with watch.stage("verify", settled.rows.height):
-            if not _is_whole(temporary, certificate):
-                raise NotAsWritten(f"{path.name}: what was read back is not what was written")
+            if hash_of_table(temporary, plan.event_type) != certificate.content_hash:
+                raise _not_written(path, "what was read back is not what was written")
+            seal(temporary)
 
     # Only a file that says something else is worth keeping beside the new one.
     keep = standing is None or standing.content_hash != certificate.content_hash
@@ -154,6 +154,24 @@ def _make(
         unchanged=False,
         seconds=watch.seconds,
         warnings=_warnings(standing, certificate),
+    )
+
+
+def _not_written(path: Path, reason: object) -> CannotConsolidate:
+    free = shutil.disk_usage(path.parent).free
+    return CannotConsolidate(
+        f"{path} could not be written ({' '.join(str(reason).split())[:200]}); {free:,} bytes are"
+        " free there. A daily file made before stays"
+    )
+
+
+def _unchanged(path: Path, standing: Certificate, watch: _Watch) -> Consolidated:
+    return Consolidated(
+        path,
+        standing,
+        unchanged=True,
+        seconds=watch.seconds,
+        warnings=_warnings(None, standing),
     )
 
 
@@ -195,6 +213,7 @@ def certify(
 
 
 def _standing(path: Path) -> Certificate | None:
+    """The certificate of the file that stands, if that is still as it was written."""
     try:
         return read_certificate(path)
     except NoCertificate:
@@ -224,10 +243,6 @@ def _same_inputs(standing: Certificate, plan: Plan, rules: Rules, codec: Codec) 
 def _says_the_same(standing: Certificate, new: Certificate) -> bool:
     """Newer code that comes to the same result is no reason to touch a file."""
     return msgspec.structs.replace(standing, code_version=new.code_version) == new
-
-
-def _is_whole(path: Path, certificate: Certificate) -> bool:
-    return hash_of_table(path, certificate.event_type) == certificate.content_hash
 
 
 def _warnings(standing: Certificate | None, new: Certificate) -> list[str]:

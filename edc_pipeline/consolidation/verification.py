@@ -27,6 +27,7 @@ from edc_pipeline.consolidation.h5_read import blocks, open_daily, table_in
 from edc_pipeline.consolidation.layout import table_dtype, text_columns
 from edc_pipeline.consolidation.names import parse_daily_file
 from edc_pipeline.consolidation.plan import describe, read_ledger
+from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import COLUMNS, SCHEMA_VERSION, EventType, content_columns
 from edc_pipeline.market_day import day_bounds, parse_day
 from edc_pipeline.spool.layout import batch_files
@@ -70,14 +71,16 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
     Never raises for what is in the file: torn, foreign and damaged files are findings.
     """
     found = Verification(path=str(path))
+    broken = broken_seal(path)
+    if broken:
+        # No further: HDF5 may crash on what is in it.
+        found.error("file", f"{path}: {broken}")
+        return found
     try:
         with open_daily(path) as file:
             found.certificate = certificate_in(file, path.name)
             _check_name(path, found.certificate, found)
             rows = _read_table(table_in(file, found.certificate.event_type), found)
-    except FileNotFoundError:
-        found.error("file", f"{path}: there is no such file")
-        return found
     except NoCertificate as error:
         found.error("certificate", str(error))
         return found
@@ -294,7 +297,7 @@ def _check_numbers(certificate: Certificate, found: Verification) -> None:
             f"{certificate.near_duplicates} rows have the id of another row with other content",
         )
     for gap in certificate.gaps:
-        if gap.state not in ("filled",):
+        if gap.state != "filled":
             found.warn("gaps", f"{gap.name}: gap {gap.state} ({gap.reason})")
 
 
@@ -314,13 +317,13 @@ def _check_readers(
             found.error("readers", f"pandas sees {len(head)} rows of {list(head.columns)}")
         if rows.height:
             with tables.open_file(path) as file:
-                _check_index(file.get_node(f"/{event_type}/table"), rows["ts_event"], found)
+                check_index(file.get_node(f"/{event_type}/table"), rows["ts_event"], found)
     # As in `verify`: damage shows as any exception of two libraries.
     except Exception as error:
         found.error("readers", f"pandas or PyTables cannot read it: {_one_line(error)}")
 
 
-def _check_index(table: Any, stamps: pl.Series, found: Verification) -> None:
+def check_index(table: Any, stamps: pl.Series, found: Verification) -> None:
     if not table.cols.ts_event.is_indexed:
         found.error("readers", "there is no index on ts_event: reading a time range is slow")
         return

@@ -86,7 +86,7 @@ def delivered(draw: st.DrawFn, event_type: EventType) -> list[Row]:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @given(data=st.data(), seed=st.integers())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_agrees_with_the_plain_rule_in_any_split_and_order(
     event_type: EventType, data: st.DataObject, seed: int
 ) -> None:
@@ -111,7 +111,7 @@ def test_agrees_with_the_plain_rule_in_any_split_and_order(
 
 
 @given(rows=delivered("trade"), names=st.permutations("abc"))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_names_of_connections_never_reach_the_file(rows: list[Row], names: list[str]) -> None:
     renamed = [
         Row(r.event, dict(zip("abc", names, strict=True))[r.connection], r.frame) for r in rows
@@ -122,7 +122,7 @@ def test_the_names_of_connections_never_reach_the_file(rows: list[Row], names: l
 
 
 @given(rows=delivered("trade"))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_two_rows_are_equal_without_created_at(rows: list[Row]) -> None:
     kept = settle(frame_of(rows), "trade", BY_ID).rows.drop("created_at", "origin", "status")
     assert kept.n_unique() == kept.height if kept.height else True

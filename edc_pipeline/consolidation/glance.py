@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from edc_pipeline.consolidation.certificate import Certificate, certificate_in
+from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import blocks, open_daily, table_in
 from edc_pipeline.events import COLUMNS
 from edc_pipeline.market_day import day_bounds, parse_day
@@ -50,8 +50,8 @@ class Summary(msgspec.Struct, kw_only=True):
 
 def summary(path: Path, *, rows: int = 5) -> Summary:
     """`NoCertificate` or OSError for a file that is not a readable daily file."""
+    certificate = read_certificate(path)
     with open_daily(path) as file:
-        certificate = certificate_in(file, path.name)
         table = table_in(file, certificate.event_type)
         columns = COLUMNS[certificate.event_type]
         rate = np.zeros(_SLOTS, np.int64)
