@@ -60,7 +60,12 @@ class Collector:
         self._ledger = Ledger(settings.spool)
         self._queues = Queues()
         rules = settings.capture
-        self._journal = Journal(settings.spool, collector, commit_every_s=rules.commit_seconds)
+        self._journal = Journal(
+            settings.spool,
+            collector,
+            commit_within_s=rules.commit_seconds,
+            segment_bytes=int(rules.segment_mib * (1 << 20)),
+        )
         self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
         self._sealed: list[Segment] = []
         self._states = [

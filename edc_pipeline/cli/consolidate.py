@@ -111,7 +111,7 @@ def consolidate(
     else:
         _show(console, made, not_made)
     short = [m for m in made if not m.certificate.balanced]
-    if short or not made or any(error.events_missing for error in not_made.values()):
+    if short or not made or not all(error.nothing_there for error in not_made.values()):
         sys.exit(1)
 
 
@@ -172,7 +172,8 @@ def _show(console: Console, made: list[Consolidated], not_made: dict[str, Any]) 
     from rich.table import Table  # noqa: PLC0415
 
     if made:
-        table = Table("daily file", box=None, header_style="bold")
+        table = Table(box=None, header_style="bold")
+        table.add_column("daily file", overflow="fold")
         for name in ("rows in", "kept", "duplicates", "symbols", "seconds"):
             table.add_column(name, justify="right")
         table.add_column("ledger")
@@ -191,5 +192,5 @@ def _show(console: Console, made: list[Consolidated], not_made: dict[str, Any]) 
         for warning in m.warnings:
             console.print(f"[yellow]{escape(m.certificate.event_type)}[/]: {escape(warning)}")
     for event_type, error in not_made.items():
-        colour = "red" if error.events_missing or not made else "dim"
+        colour = "dim" if error.nothing_there and made else "red"
         console.print(f"[{colour}]{escape(event_type)}[/]: {escape(str(error))}")

@@ -1,17 +1,18 @@
 """Spool → daily file: dedupe, order, write, verify, certificate.
 
     micro-batches ─plan─► inputs, ledger ─read─► rows ─identity─► kept, ordered rows
-                                                        ─h5_write─► daily file + certificate
+                                        ─h5_write─► daily file + certificate ─seal─► in its place
 
+`verification` re-reads a daily file and trusts nothing; `glance` shows one and trusts it.
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
 """
 
 from edc_pipeline.consolidation.certificate import Certificate, NoCertificate, read_certificate
 from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.make import Consolidated, consolidate
 from edc_pipeline.consolidation.names import CODECS, Codec, daily_file
-from edc_pipeline.consolidation.summary import Summary, summary
 from edc_pipeline.consolidation.verification import Finding, Verification, verify
 
 __all__ = [

@@ -3,7 +3,7 @@
 The JSON lies in the dataset `/certificate` (bytes; any HDF5 reader shows it) and, without its
 long lists, in the attribute `certificate` of the table's group, with the SHA-256 of the whole in
 `certificate_sha256`. It is not an attribute altogether because HDF5 holds at most 64 kB in one,
-and the inputs of a day of one-minute micro-batches with their hashes are ten times that.
+and a day of one-minute micro-batches, each with its hash, takes four times that.
 It holds no clock: the same inputs give the same certificate.
 """
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 class CannotConsolidate(Exception):
     """No daily file could be made. The message names the value and the remedy.
 
-    `events_missing`: events that the ledger says were given out and no micro-batch holds. It is
-    above zero where data is lost, and zero where there was never anything to consolidate.
+    `nothing_there`: there are no micro-batches, and by the ledger there should be none.
+    `events_missing`: events that the ledger says were given out and that cannot be read.
     """
 
-    def __init__(self, message: str, *, events_missing: int = 0) -> None:
+    def __init__(
+        self, message: str, *, nothing_there: bool = False, events_missing: int = 0
+    ) -> None:
         super().__init__(message)
+        self.nothing_there = nothing_there
         self.events_missing = events_missing

@@ -18,7 +18,7 @@ from edc_pipeline.consolidation.names import Codec
 from edc_pipeline.events import COLUMNS, EventType
 from edc_pipeline.market_day import MARKET_ZONE_NAME
 
-# The automatic chunk of PyTables is 36 MB at 10M rows; 16,384 rows are 2 to 3 MB before
+# The automatic chunk of PyTables is 36 MB at 10M rows; 16,384 rows are some 2 MB before
 # compression, so that a reader of ten minutes unpacks little more than those.
 CHUNK_ROWS: Final = 16_384
 

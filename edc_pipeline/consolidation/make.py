@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import tables
 
 from edc_pipeline import __version__
 from edc_pipeline.consolidation.balance import imbalances
@@ -59,10 +61,6 @@ class Consolidated:
         frame = pd.read_hdf(self.path, self.certificate.event_type, start=0, stop=rows)
         assert isinstance(frame, pd.DataFrame)
         return frame
-
-
-class NotAsWritten(Exception):
-    """What was read back is not what was written: a broken disk or library. The former stays."""
 
 
 def consolidate(
@@ -137,11 +135,14 @@ def _make(
 
     def write(temporary: Path) -> None:
         blocks = record_blocks(settled.rows, plan.event_type, widths)
-        with watch.stage("write", settled.rows.height) as advance:
-            write_h5(temporary, watch.counted(blocks, advance), widths, certificate)
+        try:
+            with watch.stage("write", settled.rows.height) as advance:
+                write_h5(temporary, watch.counted(blocks, advance), widths, certificate)
+        except (OSError, tables.HDF5ExtError) as error:
+            raise _not_written(path, error) from error
         with watch.stage("verify", settled.rows.height):
             if hash_of_table(temporary, plan.event_type) != certificate.content_hash:
-                raise NotAsWritten(f"{path.name}: what was read back is not what was written")
+                raise _not_written(path, "what was read back is not what was written")
             seal(temporary)
 
     # Only a file that says something else is worth keeping beside the new one.
@@ -153,6 +154,14 @@ def _make(
         unchanged=False,
         seconds=watch.seconds,
         warnings=_warnings(standing, certificate),
+    )
+
+
+def _not_written(path: Path, reason: object) -> CannotConsolidate:
+    free = shutil.disk_usage(path.parent).free
+    return CannotConsolidate(
+        f"{path} could not be written ({' '.join(str(reason).split())[:200]}); {free:,} bytes are"
+        " free there. A daily file made before stays"
     )
 
 

@@ -193,4 +193,6 @@ def _nothing_to_read(plan: Plan) -> CannotConsolidate:
         )
     days = sorted({day for event_type, day in days_in(plan.spool) if event_type == plan.event_type})
     there = f"; it has {plan.event_type} from {days[0]} to {days[-1]}" if days else ""
-    return CannotConsolidate(f"no micro-batches of {what} in {plan.spool}{there}")
+    return CannotConsolidate(
+        f"no micro-batches of {what} in {plan.spool}{there}", nothing_there=True
+    )

@@ -138,6 +138,16 @@ def test_all_bad_leaves_the_former_file(spool: Path, out: Path) -> None:
         assert made.path.read_bytes() == before
 
 
+def test_a_stray_file_is_stated_and_takes_nothing_away(spool: Path, out: Path) -> None:
+    path = write_batches(spool, [rows()])[0]  # type: ignore[list-item]
+    foreign(path.with_name("stray-000000000000-000000000009.parquet"))
+    made = consolidate(spool, out, "trade", DAY, rules={})
+    assert made.certificate.balanced
+    assert made.certificate.set_aside[0].name.startswith("stray-")
+    assert "was set aside: no 'edc' entry" in made.warnings[0]
+    assert consolidate(spool, out, "trade", DAY, rules={}).warnings == made.warnings
+
+
 def test_a_flip_anywhere_is_caught_or_harmless(spool: Path, tmp_path: Path) -> None:
     """Pages have checksums, footers have none: what a footer says is held against the rows."""
     paths = write_batches(spool, split(rows(60), 2))  # type: ignore[arg-type]

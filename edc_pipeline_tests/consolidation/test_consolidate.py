@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -247,7 +249,31 @@ def test_no_micro_batches_of_that_day(spool: Path, out: Path) -> None:
     write_batches(spool, [two_connections()])
     with pytest.raises(CannotConsolidate, match=r"2026-01-23.*it has trade from 2026-01-22") as e:
         consolidate(spool, out, "trade", DAY + dt.timedelta(1), rules=NO_RULES)
-    assert e.value.events_missing == 0
+    assert e.value.nothing_there
+
+
+def test_a_full_disk_leaves_the_former(spool: Path, out: Path) -> None:
+    """A limit on the size of files stands for the full disk: writes fail in the same place."""
+    write_batches(spool, [two_connections()])
+    path = consolidate(spool, out, "trade", DAY, rules=NO_RULES).path
+    before = path.read_bytes()
+    write_batches(spool, [frames([[event(price=float(i))] for i in range(5000)])], first_number=1)
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from edc_pipeline.consolidation import *\n"
+        "from edc_pipeline_tests.consolidation.spools import DAY\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: consolidate(Path(sys.argv[1]), Path(sys.argv[2]), 'trade', DAY, rules={})\n"
+        "except CannotConsolidate as error: print(error)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, spool, out], check=True, capture_output=True, text=True
+    )
+    assert "could not be written" in told.stdout
+    assert "A daily file made before stays" in told.stdout
+    assert path.read_bytes() == before
+    assert [p.name for p in out.iterdir() if p.name.endswith(".tmp")] == []
+    assert consolidate(spool, out, "trade", DAY, rules=NO_RULES).certificate.rows == 5120
 
 
 def test_events_given_out_and_not_there(spool: Path, out: Path) -> None:
@@ -256,6 +282,7 @@ def test_events_given_out_and_not_there(spool: Path, out: Path) -> None:
     with pytest.raises(CannotConsolidate, match="its ledger says that 240 events") as e:
         consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert e.value.events_missing == 240
+    assert not e.value.nothing_there
 
 
 @pytest.mark.parametrize(
@@ -306,7 +333,7 @@ def test_a_failed_read_back_leaves_the_former(
     before = made.path.read_bytes()
     write_batches(spool, [rows[100:]], first_number=1)
     monkeypatch.setattr(make, "hash_of_table", lambda *_: "sha256:other")
-    with pytest.raises(make.NotAsWritten):
+    with pytest.raises(CannotConsolidate, match="what was read back is not what was written"):
         consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert made.path.read_bytes() == before
     assert [p.name for p in out.iterdir() if p.name.endswith(".tmp")] == []

@@ -1,4 +1,4 @@
-"""kill -9 at any instant: the former file stands, or the new one does."""
+"""kill -9 at any instant, and two at once: the former file stands, or the new one does."""
 
 from __future__ import annotations
 
@@ -67,3 +67,14 @@ def test_killed_at_random_instants(spool: Path, out: Path) -> None:
     assert len({p.stat().st_ino for p in [last.path, *version_files(last.path)]}) == 1 + len(
         version_files(last.path)
     )
+
+
+def test_two_processes_at_once(spool: Path, out: Path) -> None:
+    rows = frames([[event(ts_event=OPEN + i, price=i / 7)] for i in range(20_000)])
+    write_batches(spool, split(rows, 8))
+    call = [sys.executable, "-c", WORK, str(spool), str(out), DAY.isoformat()]
+    workers = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [w.communicate()[0] for w in workers] == ["begin\nend\n"] * 3
+    path = daily_file(out, "trade", DAY)
+    assert verify(path, spool).findings == []
+    assert version_files(path) == []  # the others found it made, and did not touch it
