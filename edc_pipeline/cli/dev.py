@@ -195,7 +195,9 @@ class _Session:
             self._exchanges.append(exchange)
             end = time.monotonic() + _SIMULATOR_S
             while not is_listening(host, port):
-                if exchange.ended or time.monotonic() > end or self._asked.is_set():
+                if self._asked.is_set():
+                    return
+                if exchange.ended or time.monotonic() > end:
                     raise FallsShort(f"the simulated exchange does not listen on {host}:{port}")
                 time.sleep(0.1)
             _say(f"simulated exchange on {host}:{port}")

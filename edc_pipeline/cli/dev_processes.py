@@ -75,7 +75,7 @@ def start(
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=_end_with_parent if _LIBC else None,  # noqa: PLW1509 - no thread runs Python yet
+        preexec_fn=_end_with_parent if _LIBC else None,  # noqa: PLW1509 - one system call
     )
     assert process.stdout is not None
     reader = threading.Thread(
@@ -132,8 +132,10 @@ class Started:
 def _pass_on(name: str, lines: IO[str], readable: Callable[[str], str | None]) -> None:
     prefix = click.style(f"{name:<8}", fg="yellow")
     for line in lines:
-        if (shown := readable(line.rstrip("\n"))) is not None:
-            click.echo(f"{prefix} {shown}")
+        # When nobody reads us any more, go on reading: a full pipe would stop the process.
+        with suppress(OSError, ValueError):
+            if (shown := readable(line.rstrip("\n"))) is not None:
+                click.echo(f"{prefix} {shown}")
 
 
 def _libc() -> ctypes.CDLL | None:

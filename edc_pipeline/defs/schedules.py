@@ -11,7 +11,7 @@ import dagster as dg
 
 from edc_pipeline.defs.assets import consolidated_feeds
 from edc_pipeline.defs.configuration import NotConfigured, settings_now
-from edc_pipeline.defs.late_batches import changed_days, late_day
+from edc_pipeline.defs.late_batches import landed_late, past_days
 from edc_pipeline.defs.partitions import FIRST_DAY, key_of
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import MARKET_ZONE, MARKET_ZONE_NAME, market_day, parse_day
@@ -92,22 +92,27 @@ def late_micro_batches(
         return dg.SkipReason(str(reason))
     # By day and type, the folder's mark when nothing was left to do for it.
     looked_at: dict[str, int] = json.loads(context.cursor or "{}")
-    now = time.time()
+    past = past_days(settings.spool, market_day(time.time_ns()))
+    done = {p.name: p.mark for p in past if looked_at.get(p.name) == p.mark}
     requests, waiting = [], []
-    first, today = parse_day(FIRST_DAY), market_day(time.time_ns())
-    for event_type, day, name, mark in changed_days(settings.spool, today, looked_at):
-        late = late_day(settings.spool, settings.daily, event_type, day, now)
-        if late is not None and not late.quiet:
-            waiting.append(name)
+    for changed in (p for p in past if p.name not in done):
+        late = landed_late(settings.spool, settings.daily, changed, time.time())
+        if late == "still landing":
+            waiting.append(changed.name)
             continue
-        looked_at[name] = mark
-        if late is not None and day >= first:
-            requests.append(dg.RunRequest(run_key=f"{name}|{mark}", partition_key=name))
+        done[changed.name] = changed.mark
+        if late == "all of it" and changed.day >= parse_day(FIRST_DAY):
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{changed.name}|{changed.mark}",
+                    partition_key=key_of(changed.day, changed.event_type),
+                )
+            )
     said = f"still landing: {', '.join(waiting)}" if waiting else "no late micro-batches"
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else dg.SkipReason(said),
-        cursor=json.dumps(looked_at, sort_keys=True),
+        cursor=json.dumps(done, sort_keys=True),
     )
 
 
