@@ -250,8 +250,10 @@ class Collector:
                 paths = await asyncio.to_thread(flush, spool, self.collector, taken, self._clock())
                 break
             except Exception as error:
-                self._disk_problem = f"{type(error).__name__}: {error}"
-                log.error("can't write to the spool, trying again: %s", self._disk_problem)
+                problem = f"{type(error).__name__}: {error}"
+                if problem != self._disk_problem:  # told once, not at every try
+                    log.error("can't write to the spool, trying again: %s", problem)
+                self._disk_problem = problem
                 await asyncio.sleep(_RETRY_DISK_S)
         self._disk_problem = ""
         self._being_written = 0

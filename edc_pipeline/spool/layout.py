@@ -63,8 +63,8 @@ def quarantine_files(spool: Path, day: dt.date) -> list[Path]:
 def days_in(spool: Path) -> Iterator[tuple[EventType, dt.date]]:
     """Every (event type, day) that has a folder in the spool, by type and day."""
     for event_type in EVENT_TYPES:
-        for folder in sorted((spool / f"event_type={event_type}").glob("day=*")):
-            yield event_type, parse_day(folder.name.removeprefix("day="))
+        for day in _days(spool / f"event_type={event_type}"):
+            yield event_type, day
 
 
 def journal_folder(spool: Path, collector: str) -> Path:
@@ -92,7 +92,15 @@ def raw_folder(spool: Path, day: dt.date) -> Path:
 
 def raw_days(spool: Path) -> list[dt.date]:
     """The days of receipt that the raw archive holds."""
-    return [parse_day(p.name.removeprefix("day=")) for p in sorted((spool / RAW).glob("day=*"))]
+    return _days(spool / RAW)
+
+
+def quarantine_days(spool: Path) -> list[dt.date]:
+    return _days(spool / QUARANTINE)
+
+
+def _days(folder: Path) -> list[dt.date]:
+    return [parse_day(path.name.removeprefix("day=")) for path in sorted(folder.glob("day=*"))]
 
 
 def frames_of(path: Path) -> tuple[str, int, int] | None:

@@ -14,14 +14,14 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from edc_pipeline.capture import flush as flush_module
 from edc_pipeline.capture import recovery
@@ -32,6 +32,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.capture.recovery import recover
+from edc_pipeline.market_day import market_day
 from edc_pipeline.settings import Capture
 from edc_pipeline.spool.layout import RAW, batch_files, days_in, journal_folder, segment_files
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -64,6 +65,10 @@ def frame_bytes(kind: str, number: int) -> bytes:
     return json.dumps({"messageType": "A", "service": "iex", "data": row}).encode()
 
 
+alive = precondition(lambda self: bool(self.collector))
+dead = precondition(lambda self: not self.collector)
+
+
 class Spool(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -76,8 +81,14 @@ class Spool(RuleBasedStateMachine):
         self.begin()
 
     def teardown(self) -> None:
-        self.loop.close()
-        shutil.rmtree(self.folder)
+        try:
+            if self.collector:
+                self.die(b"")
+            recover(self.folder, RULES, lambda: NOON)
+            self.check()
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.folder)
 
     def begin(self) -> None:
         self.collector = f"c{len(self.received)}"
@@ -96,6 +107,7 @@ class Spool(RuleBasedStateMachine):
     def note_commit(self) -> None:
         self.committed[self.collector] = self.journal.committed_frame + 1
 
+    @alive
     @rule(kinds=st.lists(st.sampled_from(["trade", "quote", "rubbish", "heartbeat"]), max_size=8))
     def frames_arrive(self, kinds: list[str]) -> None:
         for kind in kinds:
@@ -105,11 +117,13 @@ class Spool(RuleBasedStateMachine):
             self.queues.put(ordinal, SOURCE, self.connection, reading, payload, NOON)
             self.received[self.collector].append(payload)
 
+    @alive
     @rule()
     def commit(self) -> None:
         self.loop.run_until_complete(self.journal.commit())
         self.note_commit()
 
+    @alive
     @rule()
     def flush(self) -> None:
         self.commit()
@@ -121,16 +135,17 @@ class Spool(RuleBasedStateMachine):
                 retire_segment(self.folder, self.collector, segment.path, keep_days=7)
                 self.sealed.remove(segment)
 
+    @alive
     @rule(files=st.integers(0, 4), torn=st.binary(max_size=30))
     def crash_inside_a_flush(self, files: int, torn: bytes) -> None:
         self.commit()
         taken = self.queues.take()
-        with _crash_after(files, flush_module), pytest.raises(Crash):
+        with _crash_after(files, flush_module), suppress(Crash):
             if not taken.empty:
-                flush(self.folder, self.collector, taken, NOON)
-            raise Crash
+                flush_module.flush(self.folder, self.collector, taken, NOON)
         self.die(torn)
 
+    @alive
     @rule(torn=st.binary(max_size=30))
     def crash(self, torn: bytes) -> None:
         self.die(torn)
@@ -146,22 +161,18 @@ class Spool(RuleBasedStateMachine):
         ]
         self.collector = ""
 
-    @precondition(lambda self: not self.collector)
+    @dead
     @rule(files=st.integers(0, 3))
     def recovery_crashes_too(self, files: int) -> None:
-        with _crash_after(files, recovery), pytest.raises(Crash):
+        with _crash_after(files, recovery), suppress(Crash):
             recover(self.folder, RULES, lambda: NOON)
-            raise Crash
 
-    def recover_and_begin(self) -> None:
+    @dead
+    @rule()
+    def start_again(self) -> None:
         recover(self.folder, RULES, lambda: NOON)
         self.check()
         self.begin()
-
-    @invariant()
-    def a_collector_runs_or_will(self) -> None:
-        if not self.collector and next(self.numbers) % 2:
-            self.recover_and_begin()
 
     def check(self) -> None:
         rows: Counter[Any] = Counter()
@@ -172,12 +183,8 @@ class Spool(RuleBasedStateMachine):
                     (r["connection"], r["frame"])
                     for r in table.select(["connection", "frame"]).to_pylist()
                 )
-        for day in (p.name[4:] for p in (self.folder / "_quarantine").glob("day=*")):
-            from edc_pipeline.market_day import parse_day  # noqa: PLC0415
-
-            rows.update(
-                (q.connection, q.frame) for q in read_quarantine(self.folder, parse_day(day))
-            )
+        quarantined = read_quarantine(self.folder, market_day(NOON))
+        rows.update((q.connection, q.frame) for q in quarantined)
         wanted = Counter(
             (f"{collector}/stocks/0.0", ordinal)
             for collector, payloads in self.received.items()
@@ -199,7 +206,7 @@ def _rows_of(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
-def _crash_after(files: int, module: Any) -> Any:
+def _crash_after(files: int, module: Any) -> ExitStack:
     """The process dies after so many files of a flush (or flushes of a recovery)."""
     names = [n for n in ("write_micro_batch", "write_quarantine", "flush") if hasattr(module, n)]
     names = ["flush"] if module is recovery else [n for n in names if n != "flush"]
@@ -214,7 +221,10 @@ def _crash_after(files: int, module: Any) -> Any:
 
         return call
 
-    return mock.patch.multiple(module, **{n: dying(getattr(module, n)) for n in names})
+    stack = ExitStack()
+    for name in names:
+        stack.enter_context(mock.patch.object(module, name, dying(getattr(module, name))))
+    return stack
 
 
 Spool.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -118,6 +118,43 @@ def test_after_kill_9_every_file_is_whole_and_the_next_collector_starts(home: Pa
     assert "no collector was running" in said.out
 
 
+def test_the_journal_of_a_killed_collector_can_be_read(home: Path) -> None:
+    process = capturing(home)
+    process.kill()
+    process.communicate(timeout=20)
+    segments = [json.loads(line) for line in edc("journal", "list", "--json", cwd=home).out.split()]
+    assert sum(s["frames"] for s in segments) > 10
+    assert edc("journal", "verify", cwd=home).code == 0
+    frames = edc("journal", "cat", segments[0]["path"], cwd=home)
+    assert len(frames.out.splitlines()) == segments[0]["frames"]
+    decoded = edc("decode", "--vendor", "tiingo", cwd=home, stdin=frames.out.encode())
+    assert decoded.code == 0
+    assert "edc journal" in edc("journal", "--help", cwd=home).out
+    segment = Path(segments[0]["path"])
+    torn = home / segment
+    torn.write_bytes(torn.read_bytes()[:-3])
+    assert edc("journal", "verify", cwd=home).code == 0
+    (torn.parent / "999999999999.wal").write_bytes(b"no segment")
+    said = edc("journal", "verify", cwd=home)
+    assert said.code == 1
+    assert "lacks its last 3 bytes" in said.out
+
+
+def test_the_quarantine_gives_the_bytes_back(tmp_path: Path) -> None:
+    assert edc("demo", cwd=tmp_path).code == 0
+    listed = edc("quarantine", "list", "--json", cwd=tmp_path, EDC_DATA_DIR="demo")
+    assert listed.code == 1
+    frame = json.loads(listed.out)
+    assert "not a Tiingo message" in frame["reason"]
+    shown = edc("quarantine", "show", str(frame["frame"]), cwd=tmp_path, EDC_DATA_DIR="demo")
+    assert shown.code == 0
+    assert shown.out.startswith("{")
+    assert edc("quarantine", "show", "999999", cwd=tmp_path, EDC_DATA_DIR="demo").code == 1
+    said = edc("quarantine", "list", cwd=tmp_path, EDC_DATA_DIR="demo")
+    assert "stocks" in said.out
+    assert edc("quarantine", "list", "--day", "2020-01-01", cwd=tmp_path).code == 0
+
+
 def test_a_second_collector_is_told_who_the_first_is(home: Path) -> None:
     process = capturing(home)
     try:

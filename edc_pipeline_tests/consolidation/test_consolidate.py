@@ -26,7 +26,7 @@ from edc_pipeline.consolidation.replacement import alone_with
 from edc_pipeline.durable_file import temporary_beside
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.spool.owner import Owner, own_spool
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.spools import (
@@ -218,8 +218,8 @@ def test_gaps_of_the_day_are_stated(spool: Path, out: Path) -> None:
     source = Source("acme-tape", "acme", "tape")
     first, end = day_bounds(DAY)
     for at in (first - 10**9, OPEN, end):
-        gap = Ledger(spool).gap_opened("one", source, at, f"cut at {at}")
-        Ledger(spool).gap_closed(gap, at + 1)
+        gap = Gap(source, "", at, at + 1, None, "closed", f"cut at {at}")
+        Ledger(spool).flushed("one", through_frame=0, at=at, frames={}, events={}, gaps=[gap])
     c = consolidate(spool, out, "trade", DAY, rules=NO_RULES).certificate
     assert [g.reason for g in c.gaps] == [f"cut at {OPEN}"]
     assert [f.check for f in verify(daily_file(out, "trade", DAY)).findings] == ["gaps"]

@@ -27,7 +27,7 @@ from edc_pipeline.consolidation.h5_write import write_h5
 from edc_pipeline.consolidation.layout import text_columns
 from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
 from edc_pipeline.consolidation.verification import Verification, check_index
-from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches
 
 
@@ -254,7 +254,8 @@ def test_with_its_spool(path: Path, spool: Path) -> None:
 
 
 def test_a_gap_closed_since_is_a_warning(path: Path, spool: Path) -> None:
-    Ledger(spool).gap_opened("one", Source("acme-tape", "acme", "tape"), OPEN, "cut")
+    gap = Gap(Source("acme-tape", "acme", "tape"), "", OPEN, None, None, "open", "cut")
+    Ledger(spool).flushed("one", through_frame=0, at=OPEN, frames={}, events={}, gaps=[gap])
     assert verify(path, spool).ok
     assert "frames or gaps of that day have changed" in said(path, spool, "warning")
 

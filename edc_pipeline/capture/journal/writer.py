@@ -166,8 +166,10 @@ class Journal:
                 self._done(taken)
             raise
         except OSError as error:
-            self.problem = f"journal: {error.strerror or error}"
-            log.error("can't write to the journal, trying again: %s", self.problem)
+            problem = f"journal: {error.strerror or error}"
+            if problem != self.problem:  # told once, not at every try
+                log.error("can't write to the journal, trying again: %s", problem)
+            self.problem = problem
             await asyncio.sleep(_RETRY_S)
         else:
             self._done(taken)
@@ -227,7 +229,11 @@ class Journal:
         # Truncated: a try that failed before it was durable may have left the name.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
-        fsync_path(self.folder)
+        try:
+            fsync_path(self.folder)
+        except OSError:
+            os.close(descriptor)
+            raise
         self._file = _OpenSegment(path, descriptor, first_frame, time.monotonic())
         self._lines_written = set()
 

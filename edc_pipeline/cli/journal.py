@@ -1,0 +1,169 @@
+"""`edc journal`: what was received, frame by frame, as it lies in the journal of the spool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edc_pipeline.cli import options
+from edc_pipeline.cli.options import FallsShort, WrongCall
+
+if TYPE_CHECKING:
+    from edc_pipeline.capture.journal.reader import SegmentRead
+
+_spool = click.option(
+    "--spool", type=click.Path(path_type=Path, file_okay=False), help="Another spool."
+)
+
+
+@click.group(epilog="Example: edc journal list; edc journal cat SEGMENT.wal | head")
+def journal() -> None:
+    """List, show and check the journal's segments.
+
+    A segment whose events are all in micro-batches is no longer here: it went into the raw
+    archive, parquet files under _raw/day=… in the spool that any engine opens.
+    """
+
+
+@journal.command("list", epilog="Example: edc journal list --json")
+@options.config
+@_spool
+@options.as_json
+def list_segments(config: Path | None, spool: Path | None, as_json: bool) -> int:
+    """List the segments: whose, which frames, how large, whole or torn."""
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
+    rows = [_told(read) for read in _segments(spool or options.load_settings(config).spool)]
+    if as_json:
+        _json(rows)
+        return 0
+    if not rows:
+        click.echo("no segments: all that was received is in micro-batches")
+        return 0
+    shown = terminal.table(
+        "", "collector", "segment", "#first", "#last", "#frames", "#size", "state"
+    )
+    for row in rows:
+        shown.add_row(
+            row["collector"],
+            row["segment"],
+            *("–" if row[k] is None else f"{row[k]:,}" for k in ("first_frame", "last_frame")),
+            f"{row['frames']:,}",
+            terminal.size(row["bytes"]),
+            row["torn"] or "whole",
+        )
+    terminal.show(shown)
+    return 0
+
+
+@journal.command("verify", epilog="Example: edc journal verify; exit 1 if a segment is torn.")
+@options.config
+@_spool
+@options.as_json
+def verify_segments(config: Path | None, spool: Path | None, as_json: bool) -> int:
+    """Check every block of every segment, and that no ordinal is missing between them.
+
+    The last segment of a collector that runs, or was killed, may end in a commit that was never
+    acknowledged; that is told and is no fault.
+    """
+    reads = list(_segments(spool or options.load_settings(config).spool))
+    told = []
+    for number, read in enumerate(reads):
+        following = reads[number + 1] if number + 1 < len(reads) else None
+        if following is not None and following.path.parent != read.path.parent:
+            following = None
+        name = f"{read.path.parent.name}/{read.path.name}"
+        if read.torn:
+            fault = following is not None
+            told.append({"segment": name, "said": read.torn, "fault": fault})
+        if following is None or read.last_frame is None:
+            continue
+        if following.first_frame != read.last_frame + 1:
+            said = f"after frame {read.last_frame} comes {following.first_frame}"
+            told.append({"segment": name, "said": said, "fault": True})
+    if as_json:
+        _json(told)
+    else:
+        for line in told:
+            click.echo(f"{line['segment']}: {line['said']}")
+        frames = sum(read.frame_count for read in reads)
+        click.echo(f"{len(reads)} segments, {frames:,} frames whole")
+    return 1 if any(line["fault"] for line in told) else 0
+
+
+@journal.command("cat", epilog="Example: edc journal cat SEGMENT.wal | edc decode --vendor tiingo")
+@click.argument("segment", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@options.as_json
+def cat(segment: Path, as_json: bool) -> int:
+    """Print a segment's frames, one a line as sent (base64 for binary).
+
+    With --json each line also tells the ordinal, the connection and the receive time.
+    """
+    import base64  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    from edc_pipeline.capture.journal.reader import read_segment  # noqa: PLC0415
+
+    read = read_segment(segment)
+    for block in read.frames:
+        rows = zip(block.received_at, block.lines, block.payloads, strict=True)
+        for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
+            text = _as_line(payload)
+            shown = text if text is not None else base64.b64encode(payload).decode()
+            if not as_json:
+                click.echo(shown)
+                continue
+            line = read.lines[number]
+            told = {
+                "frame": frame,
+                "connection": line.connection,
+                "received_at": received_at,
+                "payload": shown,
+                "encoding": "text" if text is not None else "base64",
+            }
+            click.echo(msgspec.json.encode(told))
+    if read.torn:
+        raise FallsShort(f"{segment.name} is torn: {read.torn}")
+    return 0
+
+
+def _as_line(payload: bytes) -> str | None:
+    """The frame as one line of text; None where it is not text or more than a line."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() else None
+
+
+def _segments(spool: Path) -> Any:
+    from edc_pipeline.capture.journal.reader import read_collector  # noqa: PLC0415
+    from edc_pipeline.spool.layout import journal_collectors, journal_folder  # noqa: PLC0415
+
+    if not spool.is_dir():
+        raise WrongCall(f"there is no spool at {spool}")
+    for collector in journal_collectors(spool):
+        yield from read_collector(journal_folder(spool, collector))
+
+
+def _told(read: SegmentRead) -> dict[str, Any]:
+    return {
+        "collector": read.path.parent.name,
+        "segment": read.path.name,
+        "path": str(read.path),
+        "first_frame": read.first_frame,
+        "last_frame": read.last_frame,
+        "frames": read.frame_count,
+        "bytes": read.whole_bytes,
+        "torn": read.torn,
+    }
+
+
+def _json(rows: Any) -> None:
+    import msgspec  # noqa: PLC0415
+
+    for row in rows:
+        click.echo(msgspec.json.encode(row))
