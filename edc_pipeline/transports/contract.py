@@ -18,7 +18,11 @@ class Heard:
 
 
 class Listener(Protocol):
-    """One connection's other end. All calls come from the event loop; none may block."""
+    """One connection's other end. All calls come from the event loop; none may block.
+
+    Calls follow the order of the bytes: `opened`, then `frame` for each message, then `closed`.
+    They are made while the socket is being read, so a slow one delays every other connection.
+    """
 
     def opened(self) -> Sequence[str]:
         """Connected: the messages to send first."""
@@ -30,6 +34,15 @@ class Listener(Protocol):
 
     def closed(self, reason: str) -> None:
         """The connection ended, or could not be made."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether more frames may come. Asked once per read, after its frames.
+
+        On False the socket is no longer read until `room` returns, so that the vendor's sends
+        block. What one turn of the event loop had read by then is still handed over: at most
+        `conversation.OVERSHOOT_BYTES`.
+        """
         ...
 
     async def room(self) -> None:

@@ -67,5 +67,8 @@ class Recorder:
     def closed(self, reason: str) -> None:
         self.closings.append(reason)
 
+    def has_room(self) -> bool:
+        return self.gate.is_set()
+
     async def room(self) -> None:
         await self.gate.wait()
