@@ -39,9 +39,8 @@ class Listener(Protocol):
     def has_room(self) -> bool:
         """Whether more frames may come. Asked once per read, after its frames.
 
-        On False the socket is no longer read until `room` returns, so that the vendor's sends
-        block. What one turn of the event loop had read by then is still handed over: at most
-        `conversation.OVERSHOOT_BYTES`.
+        On False the socket is not read again until `room` returns, so that the vendor's sends
+        block. The frames of the read under way (`conversation.READ_BYTES`) have been handed over.
         """
         ...
 

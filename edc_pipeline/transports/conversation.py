@@ -25,14 +25,14 @@ from edc_pipeline.transports.endpoint import Endpoint
 from edc_pipeline.transports.words import named
 
 # At most so many bytes reach the parser at once. picows hands over all frames of a read in one go
-# and doubles its buffer whenever a read fills it: unbounded, a burst of 10 MB grew it to 4 MB and
-# held the loop for all that these held.
-READ_BYTES: Final = 64 << 10
-# The parser's buffer: with two reads' room it only grows for a frame larger than that.
-BUFFER_BYTES: Final = 2 * READ_BYTES
-# What is still handed over after the listener had no room: one turn's reads. The socket layer stops
-# a turn at 256 KiB, which the last read may pass.
-OVERSHOOT_BYTES: Final = (256 << 10) + BUFFER_BYTES
+# and doubles its buffer whenever a read fills it: unbounded, a burst of 10 MB grew the buffer to
+# megabytes and held the loop for as long as their frames took. 16 KiB and 256 KiB cost the same per
+# frame. The TLS layer is given TLS_BYTES of the socket at a time; with what OpenSSL keeps of a
+# record begun before (16 KiB) that fits into one read, so that a pause strands nothing in between.
+TLS_BYTES: Final = (16 << 10) + 256
+READ_BYTES: Final = 36 << 10
+# The parser's buffer. It doubles when less than a tenth is left: that tenth must hold a read.
+BUFFER_BYTES: Final = 512 << 10
 # What we said and the vendor does not read. Subscriptions of 100,000 symbols take about 1 MiB.
 _UNREAD_BYTES: Final = 8 << 20
 
@@ -50,10 +50,13 @@ class Conversation(WSListener):
         self.give_up = ""
         self._endpoint = endpoint
         self._listener = listener
+        self._take = listener.frame
+        self._has_room = listener.has_room
         self._backoff = backoff
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._line: WSTransport | None = None
+        self._delivered = False
         self._parts: bytearray | None = None  # of a message in fragments
         self._received_at = 0  # by the clock handed in; one value per read
         self._read_s = 0.0  # when any bytes came
@@ -127,18 +130,15 @@ class Conversation(WSListener):
         return not self._deaf
 
     def read_ended(self) -> None:
-        if self._waiting_for_room is None and not self._listener.has_room():
-            # The task pauses at its first step, in the loop's next turn: the TLS layer below loses
-            # sight of what it has decrypted if it is paused while it hands it over.
-            self._waiting_for_room = self._loop.create_task(self._wait_for_room())
+        if self._has_room() or self._waiting_for_room is not None or self._line is None:
+            return
+        self._line.underlying_transport.pause_reading()
+        self._waiting_for_room = self._loop.create_task(self._wait_for_room(self._line))
 
     def cut(self, error: Exception | None) -> None:
         self._cut_by = error
 
-    async def _wait_for_room(self) -> None:
-        assert self._line is not None
-        below = self._line.underlying_transport
-        below.pause_reading()
+    async def _wait_for_room(self, line: WSTransport) -> None:
         try:
             await self._listener.room()
         except Exception as error:
@@ -147,7 +147,7 @@ class Conversation(WSListener):
             # The silence was ours.
             self._read_s = self._heard_s = self._loop.time()
             self._waiting_for_room = None
-            below.resume_reading()
+            line.underlying_transport.resume_reading()
 
     # Frames
 
@@ -171,11 +171,12 @@ class Conversation(WSListener):
             return
         self._heard_s = self._read_s
         try:
-            heard = self._listener.frame(payload, self._received_at)
+            heard = self._take(payload, self._received_at)
         except Exception as error:
             self._fail(error)
             return
-        if heard.data:
+        if heard.data and not self._delivered:
+            self._delivered = True
             self._backoff.delivered()
         if heard.replies or heard.reconnect or heard.give_up:
             self._act(heard)

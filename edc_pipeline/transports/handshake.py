@@ -22,7 +22,7 @@ from picows import (
 from python_socks import ProxyError
 
 from edc_pipeline.transports.address import Address, read_address
-from edc_pipeline.transports.conversation import BUFFER_BYTES, READ_BYTES, Conversation
+from edc_pipeline.transports.conversation import BUFFER_BYTES, TLS_BYTES, Conversation
 from edc_pipeline.transports.endpoint import Endpoint
 from edc_pipeline.transports.words import named
 
@@ -111,7 +111,7 @@ async def _shake_hands(
     if address.secure:
         # Reading the trust store takes 10 to 40 ms: not on the event loop.
         more["ssl_context"] = endpoint.tls or await asyncio.to_thread(ssl.create_default_context)
-        more["ssl_incoming_bio_size"] = READ_BYTES
+        more["ssl_incoming_bio_size"] = TLS_BYTES
         more["ssl_shutdown_timeout"] = endpoint.close_timeout_s
     _, listener = await ws_connect(
         accept,
