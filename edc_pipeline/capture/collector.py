@@ -192,9 +192,11 @@ class Collector:
     def stopping(self) -> bool:
         return self._stop.is_set()
 
+    def has_room(self) -> bool:
+        return self._room.is_set()
+
     async def room(self) -> None:
-        if not self._room.is_set():
-            await self._room.wait()
+        await self._room.wait()
 
     def _make_room(self) -> None:
         if not self._is_full:
@@ -334,6 +336,9 @@ class _Line:
         log.warning("%s: %s", self.state.source.name, reason)
         if not self.state.connections:
             self.collector.fell_silent(self.state, reason)
+
+    def has_room(self) -> bool:
+        return self.collector.has_room()
 
     async def room(self) -> None:
         await self.collector.room()

@@ -18,7 +18,11 @@ class Heard:
 
 
 class Listener(Protocol):
-    """One connection's other end. All calls come from the event loop; none may block."""
+    """One connection's other end. All calls come from the event loop; none may block.
+
+    Calls follow the order of the bytes: `opened`, then `frame` for each message, then `closed`.
+    They are made while the socket is being read, so a slow one delays every other connection.
+    """
 
     def opened(self) -> Sequence[str]:
         """Connected: the messages to send first."""
@@ -30,6 +34,14 @@ class Listener(Protocol):
 
     def closed(self, reason: str) -> None:
         """The connection ended, or could not be made."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether more frames may come. Asked once per read, after its frames.
+
+        On False the socket is not read again until `room` returns, so that the vendor's sends
+        block. The frames of the read under way (`conversation.READ_BYTES`) have been handed over.
+        """
         ...
 
     async def room(self) -> None:

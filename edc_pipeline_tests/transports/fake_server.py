@@ -1,18 +1,49 @@
-"""A real websocket server that does what a test's script says, connection by connection."""
+"""Real servers that do what a test's script says, connection by connection; and a listener."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
+import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from random import Random
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from edc_pipeline.transports.backoff import Backoff
 from edc_pipeline.transports.contract import Heard
+from edc_pipeline.transports.websocket import Endpoint, keep_connected
 
+QUICK_S = 0.02
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
+
+RawScript = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
 Script = Callable[[ServerConnection, int], Awaitable[None]]
+
+
+def quick() -> Backoff:
+    return Backoff(first_s=QUICK_S, cap_s=QUICK_S, random=Random(1))
+
+
+async def until(what: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come to that in time"
+        await asyncio.sleep(0.005)
+
+
+def run(scenario: Callable[[], Awaitable[None]], seconds: float = 20) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), seconds)
+
+    asyncio.run(bounded())
 
 
 @asynccontextmanager
@@ -43,8 +74,9 @@ class Recorder:
     opens: int = 0
     give_up_on: bytes = b"never"
     data_on: bytes = b"data"
+    full_on: bytes = b"never"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    stamps: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -55,7 +87,9 @@ class Recorder:
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         self.frames.append(payload)
-        self.heard.set()
+        self.stamps.append(received_at)
+        if payload.startswith(self.full_on):
+            self.gate.clear()
         if payload.startswith(self.give_up_on):
             return Heard(give_up=payload.decode())
         return Heard(
@@ -67,5 +101,78 @@ class Recorder:
     def closed(self, reason: str) -> None:
         self.closings.append(reason)
 
+    def has_room(self) -> bool:
+        return self.gate.is_set()
+
     async def room(self) -> None:
         await self.gate.wait()
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int = 0, masked: bool = False
+) -> bytes:
+    """One frame by the letter of RFC 6455, or against it."""
+    first = fin << 7 | reserved << 4 | opcode
+    size, mask = len(payload), masked << 7
+    if size < 126:
+        head = bytes([first, mask | size])
+    elif size < 1 << 16:
+        head = bytes([first, mask | 126]) + size.to_bytes(2, "big")
+    else:
+        head = bytes([first, mask | 127]) + size.to_bytes(8, "big")
+    return head + (b"\0\0\0\0" if masked else b"") + payload
+
+
+def accepting(request: bytes) -> bytes:
+    key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)
+    assert key is not None
+    accept = hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(accept) + b"\r\n\r\n"
+    )
+
+
+@asynccontextmanager
+async def raw_server(
+    script: RawScript, *, tls: ssl.SSLContext | None = None, hands: bool = True
+) -> AsyncIterator[str]:
+    """A server that speaks bytes: with `hands` it shakes them first, as RFC 6455 says."""
+    opened = 0
+    running: set[asyncio.Task[Any]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        number, opened = opened, opened + 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            if hands:
+                writer.write(accepting(await reader.readuntil(b"\r\n\r\n")))
+            await script(reader, writer, number)
+        writer.close()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    try:
+        port = listening.sockets[0].getsockname()[1]
+        yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/"
+    finally:
+        listening.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def kept(url: str, recorder: Recorder, **limits: Any) -> AsyncIterator[asyncio.Event]:
+    """A client that stays connected to `url` until the end of the block."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(
+        keep_connected(Endpoint(url, **limits), recorder, stop=stop, backoff=quick())
+    )
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await task

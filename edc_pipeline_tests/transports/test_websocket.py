@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -16,27 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from edc_pipeline.transports.backoff import Backoff
 from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.websocket import Endpoint, keep_connected
-from edc_pipeline_tests.transports.fake_server import Recorder, Script, server
-
-QUICK = 0.02
-
-
-def quick() -> Backoff:
-    return Backoff(first_s=QUICK, cap_s=QUICK, random=Random(1))
-
-
-async def until(what: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come to that in time"
-        await asyncio.sleep(0.005)
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(scenario(), 20)
-
-    asyncio.run(bounded())
+from edc_pipeline_tests.transports.fake_server import Recorder, Script, quick, run, server, until
 
 
 async def stay(connection: ServerConnection) -> None:
@@ -239,25 +219,27 @@ def test_no_room_means_the_socket_is_not_read() -> None:
 
     async def script(connection: ServerConnection, number: int) -> None:
         nonlocal sent
+        await connection.recv()
         while True:
             await connection.send(b"data" + b"x" * 60_000)
             sent += 1
 
     async def scenario() -> None:
-        recorder = Recorder()
-        recorder.gate.clear()
+        recorder = Recorder(first_words=("go",), full_on=b"data")
         async with server(script) as url:
             stop = asyncio.Event()
             task = asyncio.create_task(
                 keep_connected(Endpoint(url), recorder, stop=stop, backoff=quick())
             )
-            await until(lambda: len(recorder.frames) == 1)
+            await until(lambda: bool(recorder.frames))
             await asyncio.sleep(0.5)
-            stalled = sent
+            stalled, heard = sent, len(recorder.frames)
             await asyncio.sleep(0.3)
-            assert len(recorder.frames) == 1
+            assert len(recorder.frames) == heard
+            assert heard == 1  # a second would not fit into the read that brought it
             # Nothing moves any more: what the buffers of both sides hold is all that was sent.
             assert sent == stalled
+            recorder.full_on = b"never"
             recorder.gate.set()
             await until(lambda: len(recorder.frames) > stalled)
             stop.set()
@@ -283,7 +265,7 @@ def test_stop_hears_what_had_arrived_and_closes_properly() -> None:
             task = asyncio.create_task(
                 keep_connected(Endpoint(url), recorder, stop=stop, backoff=quick())
             )
-            await until(lambda: len(recorder.frames) == 1)
+            await until(lambda: bool(recorder.frames))
             await asyncio.sleep(0.1)
             stop.set()
             recorder.gate.set()
