@@ -70,7 +70,22 @@ def started(folder: Path) -> Iterator[ControlRoom]:
 
 @pytest.fixture
 def collector(room: ControlRoom) -> Owner:
-    return await_("a run that captures", SLOW_S, room.collector)
+    return capturing(room)
+
+
+def capturing(room: ControlRoom) -> Owner:
+    """The collector, once it has taken something from the feeds."""
+    owner = await_("a run that captures", SLOW_S, room.collector)
+    await_("the feeds deliver", SLOW_S, lambda: taken_by(room.spool, owner.collector))
+    return owner
+
+
+def taken_by(spool: Path, collector: str) -> int:
+    """Events that the collector says it has taken from the feeds."""
+    status = read_status(spool)
+    if status is None or status["collector"] != collector:
+        return 0
+    return sum(n for feed in status["feeds"] for n in feed["events"].values())
 
 
 def on_disk(spool: Path, collector: str) -> int:
@@ -95,7 +110,7 @@ def assert_drained(spool: Path, collector: str) -> int:
     status = read_status(spool)
     assert status is not None
     assert (status["collector"], status["waiting_rows"]) == (collector, 0)
-    taken: int = sum(n for feed in status["feeds"] for n in feed["events"].values())
+    taken = taken_by(spool, collector)
     assert on_disk(spool, collector) == taken > 0
     return taken
 
@@ -203,7 +218,7 @@ def test_ctrl_c_drains_and_leaves_nothing_behind(room: ControlRoom, collector: O
 
 def test_edc_dev_killed_takes_everything_with_it(tmp_path: Path) -> None:
     for room in started(tmp_path):
-        collector = await_("a run that captures", SLOW_S, room.collector)
+        collector = capturing(room)
         processes = room.processes()
         room.process.send_signal(signal.SIGKILL)
         room.process.wait(10)
