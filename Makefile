@@ -16,7 +16,7 @@ help:
 install: $(VENV)/.core
 
 dev: $(VENV)/.core
-	@exec $(BIN)/edc dev
+	@$(BIN)/edc dev || [ $$? -eq 130 ]
 
 demo: $(VENV)/.core
 	@$(BIN)/edc demo

@@ -115,7 +115,7 @@ class Collector:
             run_id=self._run_id,
             started_at=self._started_at,
             at=self._clock(),
-            feeds=[report_feed(state) for state in self._states],
+            feeds=[report_feed(state, stopping=self.stopping) for state in self._states],
             waiting_rows=self._waiting_rows,
             micro_batches=self._micro_batches,
             flushed_at=self._flushed_at,

@@ -48,12 +48,12 @@ class Report(msgspec.Struct, kw_only=True):
         return totals
 
 
-def report_feed(state: FeedState) -> FeedReport:
+def report_feed(state: FeedState, *, stopping: bool) -> FeedReport:
     return FeedReport(
         name=state.source.name,
         vendor=state.source.vendor,
         feed=state.source.feed,
-        state=state.word,
+        state="stopped" if stopping and not state.gave_up else state.word,
         connections=state.connections,
         reconnects=state.reconnects,
         frames=state.frames.received,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
+
+_PIPE_COLUMNS: Final = 240
 
 
 def table(title: str, *columns: str) -> Table:
@@ -22,7 +25,10 @@ def table(title: str, *columns: str) -> Table:
 
 
 def show(*things: object) -> None:
+    # Into a file or a pipe nothing is cut to the width of a terminal that is not there.
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _PIPE_COLUMNS
     for thing in things:
         console.print(thing, highlight=False, markup=False)
 

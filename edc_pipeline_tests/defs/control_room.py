@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from edc_pipeline.spool.owner import Owner, current_owner
 
