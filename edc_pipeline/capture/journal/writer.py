@@ -123,12 +123,14 @@ class Journal:
     async def commit_forever(self) -> None:
         """Commit so that no frame waits longer than the interval, until cancelled.
 
-        What the disk needs is taken off the pause; a disk slower than the interval is committed
-        to without pause. A cancel waits for the commit under way.
+        The pause is half the interval at the most, so that the disk has the other half; what it
+        needed of late is taken off. A disk slower than the interval is committed to without pause.
+        A cancel waits for the commit under way.
         """
         while True:
-            pause_s = self._commit_within_s - _MARGIN * self._write_s
-            await asyncio.sleep(max(pause_s, self._commit_within_s / 10))
+            within_s = self._commit_within_s
+            pause_s = min(within_s / 2, within_s - _MARGIN * self._write_s)
+            await asyncio.sleep(max(pause_s, within_s / 10))
             await self.commit()
 
     async def commit(self) -> None:
