@@ -123,6 +123,24 @@ def frame(
     return head + (b"\0\0\0\0" if masked else b"") + payload
 
 
+async def said(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The client's next frame: opcode and payload. All that it sends here is short."""
+    first, size = await reader.readexactly(2)
+    assert size & 0x80, "a client masks its frames"
+    length = size & 0x7F
+    assert length < 126
+    mask, payload = await reader.readexactly(4), await reader.readexactly(length)
+    return first & 0xF, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+async def until_close(reader: asyncio.StreamReader) -> bytes:
+    """Reads to the client's close frame and returns its payload. No answer but the end."""
+    while True:
+        opcode, payload = await said(reader)
+        if opcode == CLOSE:
+            return payload
+
+
 def accepting(request: bytes) -> bytes:
     key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)
     assert key is not None
