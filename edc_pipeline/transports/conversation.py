@@ -313,11 +313,11 @@ class _Reads(asyncio.BufferedProtocol):
 
     def __init__(self, parser: asyncio.BufferedProtocol, conversation: Conversation) -> None:
         self._parser = parser
-        self._get_buffer = parser.get_buffer
+        self._get_buffer = cast(Callable[[int], memoryview], parser.get_buffer)
         self._conversation = conversation
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return cast(memoryview, self._get_buffer(sizehint))[:READ_BYTES]
+        return self._get_buffer(sizehint)[:READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._conversation.read_begins():

@@ -170,7 +170,7 @@ def _refusal(error: WSHandshakeError, now_ns: int) -> NoConnection:
     """In our own words: picows' quote the answer, and an answer may echo the address."""
     status = _status(error.raw_header or b"")
     if status not in {0, 101}:
-        wait_s = _retry_after_s(error.raw_header or b"", now_ns) if status in {429, 503} else 0.0
+        wait_s = retry_after_s(error.raw_header or b"", now_ns) if status in {429, 503} else 0.0
         return NoConnection(f"HTTP {status} at the handshake", status, wait_s)
     if isinstance(error, WSInvalidHeaderError):
         return NoConnection(f"can't connect: a wrong {error.name} in the answer to the handshake")
@@ -183,7 +183,7 @@ def _status(answer: bytes) -> int:
     return int(match[1]) if match else 0
 
 
-def _retry_after_s(answer: bytes, now_ns: int) -> float:
+def retry_after_s(answer: bytes, now_ns: int) -> float:
     match = re.search(rb"(?im)^retry-after:[ \t]*(.*?)[ \t]*\r?$", answer)
     if not match:
         return 0.0

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,6 +27,17 @@ TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 
 RawScript = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
 Script = Callable[[ServerConnection, int], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A server for 127.0.0.1, and clients that trust its certificate."""
+
+    server: ssl.SSLContext
+    certificate: Path
+
+    def client(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certificate)
 
 
 def quick() -> Backoff:
@@ -123,6 +135,24 @@ def frame(
     return head + (b"\0\0\0\0" if masked else b"") + payload
 
 
+async def said(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The client's next frame: opcode and payload. All that it sends here is short."""
+    first, size = await reader.readexactly(2)
+    assert size & 0x80, "a client masks its frames"
+    length = size & 0x7F
+    assert length < 126
+    mask, payload = await reader.readexactly(4), await reader.readexactly(length)
+    return first & 0xF, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+async def until_close(reader: asyncio.StreamReader) -> bytes:
+    """Reads to the client's close frame and returns its payload. No answer but the end."""
+    while True:
+        opcode, payload = await said(reader)
+        if opcode == CLOSE:
+            return payload
+
+
 def accepting(request: bytes) -> bytes:
     key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)
     assert key is not None
@@ -147,11 +177,15 @@ async def raw_server(
         assert task is not None
         running.add(task)
         number, opened = opened, opened + 1
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            if hands:
-                writer.write(accepting(await reader.readuntil(b"\r\n\r\n")))
-            await script(reader, writer, number)
-        writer.close()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                if hands:
+                    writer.write(accepting(await reader.readuntil(b"\r\n\r\n")))
+                await script(reader, writer, number)
+            writer.close()
+        except BaseException:
+            writer.transport.abort()
+            raise
 
     listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     try:
@@ -162,6 +196,7 @@ async def raw_server(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.sleep(0.01)  # what was aborted is closed in the loop's next turns
 
 
 @asynccontextmanager
