@@ -79,6 +79,33 @@ def test_reading_makes_no_ledger(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("left_by", ["a clean end", "a killed process"])
+def test_a_ledger_on_a_read_only_disk_is_read(tmp_path: Path, left_by: str) -> None:
+    spool = tmp_path / "spool"
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from edc_pipeline.spool.ledger import Ledger\n"
+        f"ledger = Ledger(Path({str(spool)!r}))\n"
+        "ledger.collector_started('a', 7)\n"
+        "import sqlite3; keep = sqlite3.connect(ledger.path); keep.execute('select 1')\n"
+        f"ledger.collector_started('b', 8); {left_by == 'a killed process'} and os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    bind = ["mount", "--bind", str(spool), str(mounted)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount here")
+    try:
+        remount = ["mount", "-o", "remount,ro,bind", str(mounted)]
+        subprocess.run(remount, check=True, capture_output=True)
+        before = {p.name: p.read_bytes() for p in spool.iterdir()}
+        assert Ledger(mounted).last_flush() == ("b", 8, None)
+        assert {p.name: p.read_bytes() for p in spool.iterdir()} == before
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
 def test_many_threads_write_one_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.collector_started("a", 1)
