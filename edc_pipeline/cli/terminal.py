@@ -24,13 +24,18 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
+def console(*, stderr: bool = False) -> Console:
+    """Into a file or a pipe nothing is cut to the width of a terminal that is not there."""
+    made = Console(stderr=stderr, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _PIPE_COLUMNS
+    return made
+
+
 def show(*things: object) -> None:
-    # Into a file or a pipe nothing is cut to the width of a terminal that is not there.
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _PIPE_COLUMNS
+    to = console()
     for thing in things:
-        console.print(thing, highlight=False, markup=False)
+        to.print(thing, highlight=False, markup=False)
 
 
 def market_time(ns: int | None) -> str:

@@ -130,6 +130,13 @@ class Ledger:
                 "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
                 (at, ended, collector),
             )
+            # From here on nobody listened: that is a gap of its own, which the next collector
+            # opens (`last_heard`).
+            db.execute(
+                "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed'"
+                " WHERE collector = ? AND to_ns IS NULL",
+                (at, collector),
+            )
 
     def flushed(
         self,

@@ -61,6 +61,17 @@ def test_a_gap_opens_and_closes_in_one_entry(tmp_path: Path) -> None:
     assert ledger.gaps(200, 300) == []
 
 
+def test_a_collector_that_stops_takes_its_open_gaps_to_their_end(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for collector in ("a", "b"):
+        ledger.collector_started(collector, 1)
+        gap = Gap(STOCKS, collector, 100, None, None, "open", "cut")
+        ledger.flushed(collector, through_frame=0, at=1, frames={}, events={}, gaps=[gap])
+    ledger.collector_stopped("a", 170, "stopped")
+    found = {gap.symbol: (gap.to_ns, gap.state) for gap in ledger.gaps()}
+    assert found == {"a": (170, "closed"), "b": (None, "open")}
+
+
 def test_who_was_heard_last(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.last_heard() == {}
