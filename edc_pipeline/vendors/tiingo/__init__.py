@@ -91,7 +91,7 @@ def decoder(subscription: Subscription) -> Decode:
         "boats": rows.boats,
     }
 
-    def decode(frame: bytes, received_at: int) -> Reading:
+    def any_frame(frame: bytes, received_at: int) -> Reading:
         try:
             envelope = _ENVELOPE.decode(frame)
         except _UNREADABLE as error:
@@ -112,7 +112,28 @@ def decoder(subscription: Subscription) -> Decode:
         except _UNREADABLE as error:
             return quarantined(f"{served} row: {error}")
 
-    return decode
+    one_pass = rows.one_pass(feed, asked_level(subscription))
+    if one_pass is None:
+        return any_frame
+    service = next(name for name, served in _FEED_OF_SERVICE.items() if served == feed)
+    decode_frame, to_events = one_pass[0].decode, one_pass[1]
+
+    def frame_of_the_feed(frame: bytes, received_at: int) -> Reading:
+        """Nearly every frame is a new row of the feed asked for: 1 µs instead of 2.5. Whatever is
+        not is read again, with every question asked."""
+        try:
+            found = decode_frame(frame)
+            if found.service == service:
+                return Reading(to_events(found.data, Labels(feed, received_at, "new")))
+        except _UNREADABLE:
+            pass
+        return any_frame(frame, received_at)
+
+    return frame_of_the_feed
+
+
+def asked_level(subscription: Subscription) -> object:
+    return subscription.options.get("threshold_level", _DEFAULT_LEVEL.get(subscription.feed))
 
 
 def _control(envelope: _Envelope) -> Reading:
@@ -141,7 +162,7 @@ class TiingoSession:
     def opening(self) -> Sequence[str]:
         asked = self._subscription
         tickers = [to_ticker(asked.feed, symbol) for symbol in asked.symbols] or ["*"]
-        level = asked.options.get("threshold_level", _DEFAULT_LEVEL[asked.feed])
+        level = asked_level(asked)
         message = {
             "eventName": "subscribe",
             "authorization": self._token,
