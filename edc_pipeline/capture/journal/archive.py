@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from edc_pipeline.capture.journal.blocks import Frames, Line
+from edc_pipeline.capture.journal.blocks import Frames, Line, Packed
 from edc_pipeline.capture.journal.reader import SegmentRead, read_segment
 from edc_pipeline.market_day import day_bounds, market_day
 from edc_pipeline.spool.raw_archive import SCHEMA, retire_raw_frames, write_raw_frames
@@ -37,18 +38,19 @@ def archive_segment(spool: Path, collector: str, segment: SegmentRead) -> None:
 def _table(block: Frames, lines: Mapping[int, Line]) -> pa.Table:
     """A block as rows of the archive, without Python code a frame: it shares the event loop's
     lock, and 100,000 rows made one by one held the loop for 160 ms."""
-    numbers = sorted(set(block.lines))
-    named = [lines[number] for number in numbers]
-    which = pc.index_in(pa.array(block.lines, pa.uint32()), pa.array(numbers, pa.uint32()))
-    texts = ("name", "vendor", "feed", "connection")
+    numbers = pa.array(np.asarray(block.lines, np.uint32))
+    used = pc.unique(numbers)
+    which = pc.index_in(numbers, used)
+    named = [lines[number] for number in used.to_pylist()]
+    first, payloads = block.first_frame, block.payloads
     columns = [
-        pa.array([getattr(line, text) for line in named], pa.string()).take(which) for text in texts
-    ]
-    ordinals = range(block.first_frame, block.first_frame + len(block))
-    columns += [
-        pa.array(ordinals, pa.int64()),
-        pa.array(block.received_at, pa.int64()),
-        pa.array(block.payloads, pa.binary()),
+        *(
+            pa.array([getattr(line, text) for line in named], pa.string()).take(which)
+            for text in ("name", "vendor", "feed", "connection")
+        ),
+        pa.array(np.arange(first, first + len(block), dtype=np.int64)),
+        pa.array(np.asarray(block.received_at, np.int64)),
+        payloads.arrow if isinstance(payloads, Packed) else pa.array(payloads, pa.binary()),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
