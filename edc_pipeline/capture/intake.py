@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 # What nearly every frame means for its connection, made once: 0.6 µs each otherwise.
 _DELIVERS: Final = Heard(data=True)
-_NOTHING: Final = Heard()
 
 
 @dataclass(slots=True)
@@ -63,8 +62,11 @@ class Intake:
         reading = self._admission.read(session, payload, received_at)
         self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
         self._note(state, reading, payload, received_at)
-        if reading.events and state.gap is not None:
-            self.feed_delivers(state, received_at)
+        if reading.events:
+            if state.gap is not None:
+                self.feed_delivers(state, received_at)
+            if reading.control is None and not reading.replies:
+                return _DELIVERS
         return self._heard(state, reading)
 
     def feed_delivers(self, state: FeedState, at: int) -> None:
@@ -104,8 +106,6 @@ class Intake:
     def _heard(state: FeedState, reading: Reading) -> Heard:
         replies: Sequence[str] = reading.replies
         said = reading.control
-        if said is None and not replies:
-            return _DELIVERS if reading.events else _NOTHING
         if said is None or said.kind in {"heartbeat", "acknowledged", "not_wanted", "notice"}:
             return Heard(data=bool(reading.events), replies=replies)
         return _problem(state, said, replies)

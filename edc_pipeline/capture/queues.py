@@ -36,6 +36,17 @@ class Rows:
     connections: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
+    def add(self, event: AnyEvent, connection: str, frame: int) -> None:
+        events = self.events
+        events.append(event)
+        self.connections.append(connection)
+        self.frames.append(frame)
+        if not len(events) % _TURN_ROWS:
+            # What can't be columns (a vendor's reader made an event of wrong types) stays as it
+            # is; the flush tries again, and tells.
+            with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+                self.turn()
+
     def turn(self) -> None:
         """Make columns of the latest rows."""
         if self.events:
@@ -143,39 +154,27 @@ class Queues:
         counts = desk.counts
         counts.received += 1
         counts.bytes += len(payload)
-        if reading.events:
+        events = reading.events
+        if events:
             counts.with_events += 1
-            self._put_events(desk, frame, source, connection, reading.events)
         elif reading.outcome == "control":
             counts.control += 1
         else:
             counts.quarantined += 1
-        if reading.faults or reading.outcome == "quarantined":
+        if reading.faults or not (events or reading.control):
             reason = "; ".join(reading.faults) or "the vendor's reader found nothing in it"
             waiting.quarantine[desk.received_on].append(
                 QuarantinedFrame(source, connection, frame, received_at, reason[:1000], payload)
             )
             waiting.byte_count += len(payload)
-
-    def _put_events(
-        self, desk: _Desk, frame: int, source: Source, connection: str, events: list[AnyEvent]
-    ) -> None:
+        waiting.row_count += len(events)
         for event in events:
             tray = desk.trays.get(event.event_type)
             if tray is None or not tray.first_ns <= event.ts_event < tray.end_ns:
                 day = self._day_of(event.ts_event)
-                tray = self.waiting.tray(source, connection, event.event_type, day)
-            rows = tray.rows
-            rows.events.append(event)
-            rows.connections.append(connection)
-            rows.frames.append(frame)
+                tray = waiting.tray(source, connection, event.event_type, day)
             tray.events += 1
-            if not len(rows.events) % _TURN_ROWS:
-                # What can't be columns (a vendor's reader made an event of wrong types) stays as
-                # it is; the flush tries again, and tells.
-                with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
-                    rows.turn()
-        self.waiting.row_count += len(events)
+            tray.rows.add(event, connection, frame)
 
     def take(self) -> Waiting:
         """All that waits; what comes next starts anew behind it."""
