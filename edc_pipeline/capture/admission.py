@@ -44,7 +44,7 @@ class Admission:
         if not self._received_from <= received_at < self._received_before:
             self._look_up(received_at)
         for event in events:
-            if first_fault(event) or not self._from <= event.ts_event < self._before:
+            if not self._from <= event.ts_event < self._before or first_fault(event):
                 reading.events = self._without_faulty(reading, received_at)
                 break
         if len(reading.events) > 1:

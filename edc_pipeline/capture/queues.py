@@ -36,16 +36,11 @@ class Rows:
     connections: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
-    def add(self, event: AnyEvent, connection: str, frame: int) -> None:
-        events = self.events
-        events.append(event)
-        self.connections.append(connection)
-        self.frames.append(frame)
-        if not len(events) % _TURN_ROWS:
-            # What can't be columns (a vendor's reader made an event of wrong types) stays as it
-            # is; the flush tries again, and tells.
-            with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
-                self.turn()
+    def turn_early(self) -> None:
+        """What can't be columns (a vendor's reader made an event of wrong types) stays as it is;
+        the flush tries again, and tells."""
+        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+            self.turn()
 
     def turn(self) -> None:
         """Make columns of the latest rows."""
@@ -174,7 +169,12 @@ class Queues:
                 day = self._day_of(event.ts_event)
                 tray = waiting.tray(source, connection, event.event_type, day)
             tray.events += 1
-            tray.rows.add(event, connection, frame)
+            rows = tray.rows
+            rows.events.append(event)
+            rows.connections.append(connection)
+            rows.frames.append(frame)
+            if not len(rows.events) % _TURN_ROWS:
+                rows.turn_early()
 
     def take(self) -> Waiting:
         """All that waits; what comes next starts anew behind it."""
