@@ -67,6 +67,7 @@ class Collector:
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
         self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
+        self.take = self._intake.take
         self._sealed: list[Segment] = []
         self._states = [
             FeedState(Source(name, feed.vendor, feed.feed))
@@ -167,16 +168,6 @@ class Collector:
         self._journal.new_line(line)
         return line
 
-    def take(
-        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
-    ) -> Heard:
-        heard = self._intake.take(state, line, session, payload, received_at)
-        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
-            self._many_rows.set()
-        if self._is_full:
-            self._room.clear()
-        return heard
-
     @property
     def _is_full(self) -> bool:
         return (
@@ -193,6 +184,11 @@ class Collector:
         return self._stop.is_set()
 
     def has_room(self) -> bool:
+        """Asked once a read, after its frames: here the limits are looked at."""
+        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
+            self._many_rows.set()
+        if self._is_full:
+            self._room.clear()
         return self._room.is_set()
 
     async def room(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edc_pipeline.capture.queues import Waiting
 from edc_pipeline.spool.ledger import Ledger
-from edc_pipeline.spool.micro_batch import rows_to_table, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
 from edc_pipeline.spool.quarantine import write_quarantine
 
 
@@ -25,7 +25,7 @@ def flush(spool: Path, collector: str, waiting: Waiting, at: int) -> list[Path]:
             collector=collector,
             first_frame=waiting.first_frame,
             last_frame=waiting.last_frame,
-            table=rows_to_table(event_type, rows.events, rows.connections, rows.frames),
+            table=rows.table(),
         )
         written.append(path)
     for day, frames in waiting.quarantine.items():

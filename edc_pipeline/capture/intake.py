@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.journal.blocks import Line
@@ -16,6 +17,9 @@ from edc_pipeline.transports.contract import Heard
 from edc_pipeline.vendors.contract import Control, Reading, Session
 
 log = logging.getLogger(__name__)
+
+# What nearly every frame means for its connection, made once: 0.6 µs each otherwise.
+_DELIVERS: Final = Heard(data=True)
 
 
 @dataclass(slots=True)
@@ -59,7 +63,10 @@ class Intake:
         self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
         self._note(state, reading, payload, received_at)
         if reading.events:
-            self.feed_delivers(state, received_at)
+            if state.gap is not None:
+                self.feed_delivers(state, received_at)
+            if reading.control is None and not reading.replies:
+                return _DELIVERS
         return self._heard(state, reading)
 
     def feed_delivers(self, state: FeedState, at: int) -> None:
@@ -83,14 +90,13 @@ class Intake:
         counts.received += 1
         counts.bytes += len(payload)
         state.last_frame_at = received_at
-        outcome = reading.outcome
-        if outcome == "events":
+        if reading.events:
             counts.with_events += 1
             state.last_event_at = received_at
             for event in reading.events:
                 state.events[event.event_type] = state.events.get(event.event_type, 0) + 1
                 state.symbols.add(event.symbol)
-        elif outcome == "control":
+        elif reading.outcome == "control":
             counts.control += 1
         else:
             counts.quarantined += 1

@@ -35,11 +35,12 @@ class Control(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, gc=False):
     """What one frame turned out to be.
 
     A vendor whose frames hold several messages may find events and faults in one frame: the
     events count, and the frame is kept in quarantine as well, for the part that is missing.
+    `gc=False`: one is made for every frame, and it can't be part of a cycle.
     """
 
     events: list[AnyEvent] = msgspec.field(default_factory=list)
