@@ -141,6 +141,11 @@ class Capture(_Tree):
     # holiday and a vendor's replay of the last session through, and stop seconds taken for ms.
     horizon_days: Annotated[int, Field(ge=1, le=36_500)] = 7
 
+    # Prometheus text at http://<host>:<port>/metrics while capture runs; 0: none. It tells names of
+    # feeds and figures, no prices and no keys, to anyone who reaches the host.
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    metrics_host: str = "127.0.0.1"
+
     @property
     def raw_archive_days(self) -> int:
         return int(self.raw_archive.removesuffix("d"))

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
@@ -66,7 +68,11 @@ class Collector:
             commit_within_s=rules.commit_seconds,
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
-        self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
+        self._journal.on_durable = self._time_durable
+        admission = Admission(rules.horizon_days)
+        self._intake = Intake(self._journal, self._queues, admission, clock)
+        self._lately = Lately()
+        self._of_line: list[FeedState] = []  # by the journal's number of the line
         self._sealed: list[Segment] = []
         self._states = [
             FeedState(Source(name, feed.vendor, feed.feed))
@@ -109,19 +115,42 @@ class Collector:
             await self._drain()
 
     def report(self) -> Report:
+        totals = {
+            s.source.name: Totals(s.frames.received, sum(s.events.values()), s.latencies)
+            for s in self._states
+        }
+        return self.totals(self._lately.look(totals, time.monotonic()))
+
+    def totals(self, of_late: Mapping[str, OfLate] = MappingProxyType({})) -> Report:
+        """The report without the rates: plain reads, so that any thread may ask."""
         return Report(
             collector=self.collector,
             pid=os.getpid(),
             run_id=self._run_id,
             started_at=self._started_at,
             at=self._clock(),
-            feeds=[report_feed(state, stopping=self.stopping) for state in self._states],
+            feeds=[
+                report_feed(s, stopping=self.stopping, of_late=of_late.get(s.source.name))
+                for s in self._states
+            ],
             waiting_rows=self._waiting_rows,
             micro_batches=self._micro_batches,
             flushed_at=self._flushed_at,
             disk_problem=self._journal.problem or self._disk_problem,
             stopping="draining" if self.stopping else "",
+            journal_waiting_bytes=self._journal.waiting_bytes,
+            commits=self._journal.figures.commits,
+            commit_interval_s=self._settings.capture.commit_seconds,
+            commit_worst_s=self._journal.figures.longest_wait_s,
         )
+
+    def latencies(self) -> dict[str, Latencies]:
+        return {state.source.name: state.latencies for state in self._states}
+
+    def _time_durable(self, lines: Sequence[int], received_at: Sequence[int]) -> None:
+        step, now = -(-len(lines) // DURABLE_SAMPLES), self._clock()
+        for line, at in zip(lines[::step], received_at[::step], strict=True):
+            self._of_line[line].latencies.observe("receive_to_durable", now - at)
 
     @property
     def gave_up(self) -> list[str]:
@@ -165,6 +194,7 @@ class Collector:
             asset_classes=dict(feed.asset_classes),
         )
         self._journal.new_line(line)
+        self._of_line.append(state)
         return line
 
     def take(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
@@ -33,6 +35,8 @@ class FeedState:
     last_problem: str = ""
     gave_up: str = ""
     gap: Gap | None = None
+    gaps: int = 0  # begun
+    latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def word(self) -> str:
@@ -46,10 +50,17 @@ class FeedState:
 class Intake:
     """Takes the frames of all feeds in the order of their arrival."""
 
-    def __init__(self, journal: Journal, queues: Queues, admission: Admission) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        queues: Queues,
+        admission: Admission,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._journal = journal
         self._queues = queues
         self._admission = admission
+        self._clock = clock
 
     def take(
         self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
@@ -58,9 +69,17 @@ class Intake:
         reading = self._admission.read(session, payload, received_at)
         self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
         self._note(state, reading, payload, received_at)
+        if state.frames.received % SAMPLE_EVERY == 1:
+            self._time(state, reading, received_at)
         if reading.events:
             self.feed_delivers(state, received_at)
         return self._heard(state, reading)
+
+    def _time(self, state: FeedState, reading: Reading, received_at: int) -> None:
+        observe = state.latencies.observe
+        observe("receive_to_published", self._clock() - received_at)
+        if reading.events and reading.events[0].ts_source == "vendor":
+            observe("vendor_to_receive", received_at - reading.events[0].ts_event)
 
     def feed_delivers(self, state: FeedState, at: int) -> None:
         """Data again: the gap, if there was one, is over. What was said meanwhile stays missing."""
@@ -76,6 +95,7 @@ class Intake:
         if state.gap is None:
             state.gap = Gap(state.source, "", since, None, None, "open", reason)
             self._queues.waiting.gaps.append(state.gap)
+            state.gaps += 1
 
     @staticmethod
     def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:

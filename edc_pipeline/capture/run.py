@@ -19,6 +19,8 @@ from typing import Final
 import msgspec
 
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.capture.exposition import CaptureFigures, registry_of
+from edc_pipeline.capture.metrics import metrics_endpoint
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
 from edc_pipeline.settings import Settings
@@ -59,7 +61,8 @@ def run_capture(
     """Capture until a signal, `for_seconds`, or a reason from `may_go_on` ("" means go on).
 
     `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. Raises
-    `SpoolIsOwned` when another collector has the spool, `CaptureFailed` when all feeds gave up.
+    `SpoolIsOwned` when another collector has the spool, `NoMetricsPort` when the metrics' port is
+    taken, `CaptureFailed` when all feeds gave up.
     """
     collector = new_collector_name(time.time_ns())
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
@@ -68,7 +71,9 @@ def run_capture(
         _recover(settings)
         process = _Process(settings, collector, run_id)
         beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s)
-        return asyncio.run(process.run(for_seconds, beside))
+        rules = settings.capture
+        with metrics_endpoint(rules.metrics_host, rules.metrics_port, process.registry):
+            return asyncio.run(process.run(for_seconds, beside))
 
 
 def _recover(settings: Settings) -> None:
@@ -103,6 +108,9 @@ class _Process:
     def __init__(self, settings: Settings, collector: str, run_id: str) -> None:
         self._settings = settings
         self._collector = Collector(settings, collector, run_id=run_id)
+        self.registry = registry_of(
+            CaptureFigures(self._collector.totals, self._collector.latencies)
+        )
         self._stop = asyncio.Event()
         self._why = ""
 

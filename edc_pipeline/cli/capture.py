@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.as_json
 def capture(config: Path | None, for_seconds: float | None, as_json: bool) -> int:
     """Capture the feeds of feeds.yaml into the spool, until stopped."""
+    from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
     from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
 
@@ -43,8 +44,8 @@ def capture(config: Path | None, for_seconds: float | None, as_json: bool) -> in
             on_report=None if as_json else _tell,
             report_every_s=5.0 if sys.stderr.isatty() else 60.0,
         )
-    except SpoolIsOwned as owned:
-        raise WrongCall(str(owned)) from None
+    except (SpoolIsOwned, NoMetricsPort) as wrong:
+        raise WrongCall(str(wrong)) from None
     except CaptureFailed as failed:
         raise FallsShort(str(failed)) from None
     if as_json:

@@ -24,13 +24,28 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def show(*things: object) -> None:
+def show(*things: object, in_place: bool = False) -> None:
     # Into a file or a pipe nothing is cut to the width of a terminal that is not there.
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPE_COLUMNS
+        in_place = False
+    if in_place:
+        _show_in_place(console, things)
+        return
     for thing in things:
         console.print(thing, highlight=False, markup=False)
+
+
+def _show_in_place(console: Console, things: tuple[object, ...]) -> None:
+    """Over what was shown before, in one write: a screen that is cleared first flickers."""
+    with console.capture() as shown:
+        for thing in things:
+            console.print(thing, highlight=False, markup=False)
+    # Home; each line cleared behind its end; then all below.
+    lines = shown.get().splitlines()[: max(console.height - 1, 1)]
+    console.file.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+    console.file.flush()
 
 
 def market_time(ns: int | None) -> str:

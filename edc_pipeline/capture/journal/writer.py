@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,8 @@ class Journal:
         self.committed_frame = -1
         self.problem = ""
         self.waiting_bytes = 0
+        # Told of frames that became durable: their lines and receive times, in order.
+        self.on_durable: Callable[[Sequence[int], Sequence[int]], None] | None = None
         self._commit_within_s = commit_within_s
         self._segment_bytes = segment_bytes
         self._segment_s = segment_s
@@ -186,6 +189,9 @@ class Journal:
         figures.commits += 1
         waited_s = time.monotonic() - taken[0].began_s
         figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
+        if self.on_durable is not None:
+            for queued in taken:
+                self.on_durable(queued.lines, queued.received_at)
         file = self._file
         if file is None:
             return
