@@ -279,7 +279,9 @@ class Collector:
             try:
                 # A frame is in the journal before it is anywhere else.
                 await self._journal.commit()
-                paths = await asyncio.to_thread(flush, spool, self.collector, taken, self._clock())
+                paths = await asyncio.to_thread(
+                    flush, spool, self.collector, taken, self._clock(), self._journal.lines
+                )
                 break
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"

@@ -83,7 +83,15 @@ class Queues:
         if reading.faults or reading.outcome == "quarantined":
             reason = "; ".join(reading.faults) or "the vendor's reader found nothing in it"
             waiting.quarantine[received_on].append(
-                QuarantinedFrame(source, connection, frame, received_at, reason[:1000], payload)
+                QuarantinedFrame(
+                    source,
+                    connection,
+                    frame,
+                    received_at,
+                    reason[:1000],
+                    payload,
+                    len(reading.events),
+                )
             )
             waiting.byte_count += len(payload)
         for event in reading.events:

@@ -23,6 +23,7 @@ from edc_pipeline.capture.exposition import CaptureFigures, registry_of
 from edc_pipeline.capture.metrics import metrics_endpoint
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
+from edc_pipeline.capture.retry import undo_unfinished_retry
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.owner import Owner, own_spool
 from edc_pipeline.spool.status import write_status
@@ -85,6 +86,7 @@ def _recover(settings: Settings) -> None:
             dead.events,
             dead.collector,
         )
+    undo_unfinished_retry(settings.spool, time.time_ns())
 
 
 def _warm_up() -> None:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -39,16 +39,33 @@ class SpoolIsOwned(Exception):
         self.owner = owner
 
 
+class LockIsHeld(Exception):
+    def __init__(self, holder: Owner | None) -> None:
+        super().__init__(f"held by process {holder.pid}" if holder else "held")
+        self.holder = holder
+
+
 @contextmanager
-def own_spool(spool: Path, owner: Owner) -> Iterator[None]:
+def own_spool(spool: Path, owner: Owner, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     """Hold the spool's lock; `SpoolIsOwned` says who has it already."""
     make_durable_folder(spool)
-    descriptor = os.open(spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_lock(spool / LOCK, owner, patience_s))
+        except LockIsHeld as by:
+            raise SpoolIsOwned(spool, by.holder) from None
+        yield
+
+
+@contextmanager
+def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    """Hold a lock that the kernel lets go of when we die, and say in its file who we are."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if not _lock_within(descriptor, _PATIENCE_S):
-            raise SpoolIsOwned(spool, _read(descriptor))
+        if not _lock_within(descriptor, patience_s):
+            raise LockIsHeld(_read(descriptor))
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(owner), 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:

@@ -108,6 +108,11 @@ class Journal:
     def line_count(self) -> int:
         return len(self._lines)
 
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The connections so far; grows, and never changes otherwise."""
+        return self._lines
+
     def append(self, line: int, received_at: int, payload: bytes) -> int:
         """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
         queued = self._queued
