@@ -37,7 +37,7 @@ crash: $(VENV)/.dev
 
 # The picture in README.md, from a running UI. Needs Chromium and Node.js.
 picture: $(VENV)/.dev
-	$(BIN)/python docs/take_picture.py
+	$(BIN)/python -m docs.take_picture
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -35,7 +35,7 @@ class FeedState:
     last_problem: str = ""
     gave_up: str = ""
     gap: Gap | None = None
-    gaps: int = 0  # begun
+    gaps_begun: int = 0
     latencies: Latencies = field(default_factory=Latencies)
 
     @property
@@ -95,7 +95,7 @@ class Intake:
         if state.gap is None:
             state.gap = Gap(state.source, "", since, None, None, "open", reason)
             self._queues.waiting.gaps.append(state.gap)
-            state.gaps += 1
+            state.gaps_begun += 1
 
     @staticmethod
     def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:

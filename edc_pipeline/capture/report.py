@@ -74,7 +74,7 @@ def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = No
         symbols=len(state.symbols),
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
-        gaps=state.gaps,
+        gaps=state.gaps_begun,
         gaps_open=int(state.gap is not None),
         of_late=of_late or OfLate(),
     )

@@ -25,14 +25,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import lines_of
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.capture.queues import Rows
 from edc_pipeline.capture.recovery import session_of
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.events import EVENT_CLASSES, AnyEvent, EventType, content_key
@@ -127,12 +126,18 @@ def _undo(spool: Path) -> None:
         ledger.retry_undone()
 
 
+class _Row(NamedTuple):
+    event: AnyEvent
+    connection: str
+    frame: int
+
+
 @dataclass(slots=True)
 class _Moving:
     """The frames of one quarantine file that now parse, and their rows."""
 
     frames: list[MovedFrame] = field(default_factory=list)
-    rows: dict[tuple[EventType, dt.date], Rows] = field(default_factory=dict)
+    rows: dict[tuple[EventType, dt.date], list[_Row]] = field(default_factory=dict)
     events: Counter[tuple[Source, EventType, dt.date]] = field(default_factory=Counter)
 
 
@@ -209,7 +214,7 @@ class _Retry:
                 collector=collector,
                 first_frame=span[0],
                 last_frame=span[1],
-                table=rows_to_table(event_type, rows.events, rows.connections, rows.frames),
+                table=rows_to_table(event_type, *zip(*rows, strict=True)),
                 name=name,
             )
         self._ledger.retried(
@@ -246,10 +251,8 @@ class _Retry:
     def _queue(self, moving: _Moving, frame: QuarantinedFrame, events: list[AnyEvent]) -> None:
         for event in events:
             day = self._day_of(event.ts_event)
-            rows = moving.rows.setdefault((event.event_type, day), Rows())
-            rows.events.append(event)
-            rows.connections.append(frame.connection)
-            rows.frames.append(frame.frame)
+            row = _Row(event, frame.connection, frame.frame)
+            moving.rows.setdefault((event.event_type, day), []).append(row)
             moving.events[frame.source, event.event_type, day] += 1
 
     def _session(self, frame: QuarantinedFrame, line: Line | None) -> Session | None:

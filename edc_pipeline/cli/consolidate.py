@@ -80,12 +80,11 @@ def consolidate(
     A file that stands already, made of the same, is not touched. Exit 1: nothing could be made,
     events are missing, or a ledger does not balance.
     """
-    from rich.console import Console  # noqa: PLC0415
-
+    from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
     from edc_pipeline.consolidation import CannotConsolidate  # noqa: PLC0415
     from edc_pipeline.consolidation import consolidate as make  # noqa: PLC0415
 
-    console = Console(stderr=as_json)
+    console = terminal.console(stderr=as_json)
     made: list[Consolidated] = []
     not_made: dict[str, CannotConsolidate] = {}
     for each in (event_type,) if event_type else EVENT_TYPES:

@@ -25,6 +25,7 @@ from edc_pipeline.cli.dev_processes import (
     start,
 )
 from edc_pipeline.cli.dev_ui import answers, revive_code_server
+from edc_pipeline.cli.dev_yesterday import capture_yesterday
 from edc_pipeline.cli.options import FallsShort, WrongCall
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ def dev(config: Path | None, port: int, home: Path | None, verbose: bool) -> int
     }
     try:
         with hold_lock(home / LOCK):
-            return _Session(settings, project, environment, port, verbose=verbose).run()
+            newcomer = chosen.name == EXAMPLE
+            session = _Session(
+                settings, project, environment, port, verbose=verbose, newcomer=newcomer
+            )
+            return session.run()
     except HomeIsTaken:
         raise WrongCall(
             f"another `edc dev` runs with {home}: stop that one, or give another folder: --home"
@@ -145,8 +150,10 @@ class _Session:
         port: int,
         *,
         verbose: bool,
+        newcomer: bool,
     ) -> None:
         self._settings = settings
+        self._newcomer = newcomer
         self._project = project
         self._environment = environment
         self._url = f"http://{HOST}:{port}"
@@ -163,6 +170,8 @@ class _Session:
             signal.signal(number, self._on_signal)
         try:
             self._start_exchanges()
+            if self._newcomer:
+                capture_yesterday(self._settings, self._project, self._environment, self._asked)
             self._start_dagster()
             if self._wait_for_ui():
                 self._tell_where_to_look()

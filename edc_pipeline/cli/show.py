@@ -54,9 +54,9 @@ def show(file: Path, symbols: int, rows: int, as_json: bool) -> None:
         fields["symbols_count"] = len(shown.symbols)
         click.echo(msgspec.json.encode({**fields, "spark_line": shown.spark_line}))
         return
-    from rich.console import Console  # noqa: PLC0415
+    from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
 
-    console = Console()
+    console = terminal.console()
     _counts(console, shown)
     _columns(console, shown)
     _symbols(console, shown, symbols)

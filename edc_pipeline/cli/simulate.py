@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import errno
 import json
 import logging
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from edc_pipeline.simulator.exchange import Exchange
@@ -88,6 +91,19 @@ unless --token is given.
 )
 @click.option("--events", type=click.IntRange(1), help="Stop after so many data frames.")
 @click.option(
+    "--from",
+    "start",
+    metavar="TIME",
+    help="Event times begin there, 2026-01-22T15:58-05:00, and come as fast as clients read.",
+)
+@click.option(
+    "--audience",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="With --from: wait until so many connections are subscribed.",
+)
+@click.option(
     "--truth",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write every data frame sent to this file, one JSON object a line.",
@@ -106,6 +122,8 @@ def simulate(
     resend: int,
     seconds: float | None,
     events: int | None,
+    start: str | None,
+    audience: int,
     truth: Path | None,
     as_json: bool,
 ) -> None:
@@ -129,6 +147,8 @@ def simulate(
             resend_on_subscribe=resend,
             seconds=seconds,
             events=events,
+            script_start_ns=None if start is None else _instant(start),
+            audience=audience,
             truth_file=truth,
             keep_frames=0,  # counted, and in the file; a long run must not fill the memory
         )
@@ -141,6 +161,16 @@ def simulate(
     interrupted = asyncio.run(_serve(made, say))
     if interrupted:
         click.get_current_context().exit(EXIT_INTERRUPTED)
+
+
+def _instant(text: str) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"--from {text!r} is no time with an offset, as 2026-01-22T15:58-05:00")
+    return int(moment.timestamp()) * NS_PER_SECOND
 
 
 class _Usage(click.ClickException):

@@ -24,28 +24,32 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
+def console(*, stderr: bool = False) -> Console:
+    """Into a file or a pipe nothing is cut to the width of a terminal that is not there."""
+    made = Console(stderr=stderr, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _PIPE_COLUMNS
+    return made
+
+
 def show(*things: object, in_place: bool = False) -> None:
-    # Into a file or a pipe nothing is cut to the width of a terminal that is not there.
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _PIPE_COLUMNS
-        in_place = False
-    if in_place:
-        _show_in_place(console, things)
+    to = console()
+    if in_place and to.is_terminal:
+        _show_in_place(to, things)
         return
     for thing in things:
-        console.print(thing, highlight=False, markup=False)
+        to.print(thing, highlight=False, markup=False)
 
 
-def _show_in_place(console: Console, things: tuple[object, ...]) -> None:
+def _show_in_place(to: Console, things: tuple[object, ...]) -> None:
     """Over what was shown before, in one write: a screen that is cleared first flickers."""
-    with console.capture() as shown:
+    with to.capture() as shown:
         for thing in things:
-            console.print(thing, highlight=False, markup=False)
+            to.print(thing, highlight=False, markup=False)
     # Home; each line cleared behind its end; then all below.
-    lines = shown.get().splitlines()[: max(console.height - 1, 1)]
-    console.file.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
-    console.file.flush()
+    lines = shown.get().splitlines()[: max(to.height - 1, 1)]
+    to.file.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+    to.file.flush()
 
 
 def market_time(ns: int | None) -> str:

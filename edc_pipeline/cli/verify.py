@@ -25,9 +25,9 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
     wrong. Warnings (gaps, near duplicates, inputs set aside) leave it at 0.
     """
     import msgspec  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
+    from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
     from edc_pipeline.consolidation import verify as check  # noqa: PLC0415
 
     try:
@@ -38,7 +38,7 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
         shown = [{"ok": v.ok, **msgspec.structs.asdict(v)} for v in verified]
         click.echo(msgspec.json.encode({"files": shown}))
     else:
-        console = Console()
+        console = terminal.console()
         for v in verified:
             verdict = "[green]sound[/]" if v.ok else "[red]not sound[/]"
             console.print(f"{escape(v.path)}: {verdict}, {v.rows:,} rows", soft_wrap=True)

@@ -11,6 +11,7 @@ A frame belongs to the day it was received, an event to the day it happened.
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -152,6 +153,13 @@ class Ledger:
             db.execute(
                 "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
                 (at, ended, collector),
+            )
+            # From here on nobody listened: that is a gap of its own, which the next collector
+            # opens (`last_heard`).
+            db.execute(
+                "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed'"
+                " WHERE collector = ? AND to_ns IS NULL",
+                (at, collector),
             )
 
     def flushed(
@@ -320,10 +328,28 @@ class Ledger:
         return None
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Reading changes nothing: a spool on a read-only disk is read as well as any."""
         if not self.path.exists():
             return []
-        with self._open() as db:
-            return db.execute(query, values).fetchall()
+        address = self.path.absolute().as_uri()
+        try:
+            return _ask(f"{address}?mode=ro", query, values)
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):  # made this very moment
+                return []
+            if os.access(self.path.parent, os.W_OK):
+                raise
+            # SQLite wants to write beside a database in WAL mode, even to read it. Where it can't,
+            # nobody else can either: nothing changes under us.
+            return _ask(f"{address}?immutable=1", query, values)
+
+
+def _ask(address: str, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(address, uri=True, timeout=30.0)
+    try:
+        return connection.execute(query, values).fetchall()
+    finally:
+        connection.close()
 
 
 def _event_rows(

@@ -61,6 +61,17 @@ def test_a_gap_opens_and_closes_in_one_entry(tmp_path: Path) -> None:
     assert ledger.gaps(200, 300) == []
 
 
+def test_a_collector_that_stops_takes_its_open_gaps_to_their_end(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for collector in ("a", "b"):
+        ledger.collector_started(collector, 1)
+        gap = Gap(STOCKS, collector, 100, None, None, "open", "cut")
+        ledger.flushed(collector, through_frame=0, at=1, frames={}, events={}, gaps=[gap])
+    ledger.collector_stopped("a", 170, "stopped")
+    found = {gap.symbol: (gap.to_ns, gap.state) for gap in ledger.gaps()}
+    assert found == {"a": (170, "closed"), "b": (None, "open")}
+
+
 def test_who_was_heard_last(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.last_heard() == {}
@@ -77,6 +88,33 @@ def test_who_was_heard_last(tmp_path: Path) -> None:
 def test_reading_makes_no_ledger(tmp_path: Path) -> None:
     assert Ledger(tmp_path).frames() == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left_by", ["a clean end", "a killed process"])
+def test_a_ledger_on_a_read_only_disk_is_read(tmp_path: Path, left_by: str) -> None:
+    spool = tmp_path / "spool"
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from edc_pipeline.spool.ledger import Ledger\n"
+        f"ledger = Ledger(Path({str(spool)!r}))\n"
+        "ledger.collector_started('a', 7)\n"
+        "import sqlite3; keep = sqlite3.connect(ledger.path); keep.execute('select 1')\n"
+        f"ledger.collector_started('b', 8); {left_by == 'a killed process'} and os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    bind = ["mount", "--bind", str(spool), str(mounted)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount here")
+    try:
+        remount = ["mount", "-o", "remount,ro,bind", str(mounted)]
+        subprocess.run(remount, check=True, capture_output=True)
+        before = {p.name: p.read_bytes() for p in spool.iterdir()}
+        assert Ledger(mounted).last_flush() == ("b", 8, None)
+        assert {p.name: p.read_bytes() for p in spool.iterdir()} == before
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
 
 
 def test_many_threads_write_one_ledger(tmp_path: Path) -> None:
