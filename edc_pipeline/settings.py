@@ -216,6 +216,24 @@ class Settings(BaseSettings):
     def enabled_feeds(self) -> dict[str, Feed]:
         return {name: feed for name, feed in self.feeds.items() if feed.enabled}
 
+    def with_feeds(self, other: Settings) -> Settings:
+        """These settings with the feeds, and the keys, of others."""
+        mine = {name: getattr(self, name) for name in type(self).model_fields}
+        merged = self.model_validate({**mine, "feeds": other.feeds})
+        merged._secrets = other._secrets
+        return merged
+
+    def differs_beside_feeds(self, other: Settings) -> str:
+        """The names of the settings, but for the feeds, that these have otherwise."""
+        names = [
+            f"capture.{name}" if top == "capture" else top
+            for top in type(self).model_fields
+            if top != "feeds" and getattr(self, top) != getattr(other, top)
+            for name in (type(self.capture).model_fields if top == "capture" else [""])
+            if top != "capture" or getattr(self.capture, name) != getattr(other.capture, name)
+        ]
+        return ", ".join(names)
+
     def secret(self, feed: Feed) -> str:
         """The vendor's key. A simulated feed takes any word, so none has to be set for it."""
         return self._secrets.get(feed.vendor) or ("simulated" if feed.is_simulated else "")

@@ -24,6 +24,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
+from edc_pipeline.capture.supply import Supply
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -74,10 +75,9 @@ class Collector:
         self._lately = Lately()
         self._of_line: list[FeedState] = []  # by the journal's number of the line
         self._sealed: list[Segment] = []
-        self._states = [
-            FeedState(Source(name, feed.vendor, feed.feed))
-            for name, feed in settings.enabled_feeds.items()
-        ]
+        self._supply = Supply(self._hold, self._new_feed)
+        self._supply.know(settings.enabled_feeds)
+        self._states = self._supply.states
         self._started_at = clock()
         self._many_rows = asyncio.Event()
         self._room = asyncio.Event()
@@ -98,19 +98,14 @@ class Collector:
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
             self._intake.feed_fell_silent(state, at, "no collector was running")
-        listening = [
-            asyncio.create_task(self._hold(state, feed, number, stop))
-            for state, feed in zip(self._states, self._settings.enabled_feeds.values(), strict=True)
-            for number in range(feed.connections)
-        ]
+        self._supply.take(self._settings.enabled_feeds)
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),
         ]
         try:
-            await asyncio.gather(*listening)
+            await self._supply.until_ended(stop)
         finally:
-            await _ended(listening)
             await _ended(writing)
             await self._drain()
 
@@ -159,8 +154,21 @@ class Collector:
 
     # Feeds
 
+    def take_feeds(self, settings: Settings) -> str:
+        """Take the feeds of these settings from now on; says in words what that changed."""
+        self._supply.know(settings.enabled_feeds)
+        self._settings = self._settings.with_feeds(settings)
+        told = self._supply.take(settings.enabled_feeds)
+        for state in self._states:
+            if state.removed:  # nothing of it is missing from now on
+                self._intake.feed_delivers(state, self._clock())
+        return told
+
+    def _new_feed(self, name: str, feed: Feed) -> FeedState:
+        return FeedState(Source(name, feed.vendor, feed.feed))
+
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
-        line = _Line(self, state, feed, number)
+        line = _Line(self, state, feed, number, stop)
         spec = feed.spec
         endpoint = Endpoint(
             url=feed.address,
@@ -339,6 +347,7 @@ class _Line:
     state: FeedState
     feed: Feed
     number: int
+    stop: asyncio.Event
     opens: int = 0
     line: Line | None = None
     session: Session | None = None
@@ -362,7 +371,7 @@ class _Line:
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
         self.state.connections -= stood
-        if self.collector.stopping:
+        if self.stop.is_set():
             return
         self.state.last_problem = reason
         log.warning("%s: %s", self.state.source.name, reason)

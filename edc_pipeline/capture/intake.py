@@ -34,12 +34,15 @@ class FeedState:
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
     gave_up: str = ""
+    removed: bool = False  # from feeds.yaml, while capture ran
     gap: Gap | None = None
     gaps_begun: int = 0
     latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def word(self) -> str:
+        if self.removed:
+            return "removed"
         if self.gave_up:
             return "gave up"
         if not self.connections:

@@ -56,12 +56,14 @@ def run_capture(
     for_seconds: float | None = None,
     may_go_on: Callable[[], str] | None = None,
     on_report: Callable[[Report], None] | None = None,
+    reload: Callable[[], Settings] | None = None,
     report_every_s: float = 300.0,
     watch_every_s: float = _WATCH_EVERY_S,
 ) -> Ended:
     """Capture until a signal, `for_seconds`, or a reason from `may_go_on` ("" means go on).
 
-    `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. Raises
+    `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. On SIGHUP
+    `reload` reads the settings again: feeds added, removed or changed take effect. Raises
     `SpoolIsOwned` when another collector has the spool, `NoMetricsPort` when the metrics' port is
     taken, `CaptureFailed` when all feeds gave up.
     """
@@ -71,7 +73,7 @@ def run_capture(
     with own_spool(settings.spool, owner):
         _recover(settings)
         process = _Process(settings, collector, run_id)
-        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s)
+        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s, reload)
         rules = settings.capture
         with metrics_endpoint(rules.metrics_host, rules.metrics_port, process.registry):
             return asyncio.run(process.run(for_seconds, beside))
@@ -104,6 +106,7 @@ class _Beside:
     watch_every_s: float
     on_report: Callable[[Report], None] | None
     report_every_s: float
+    reload: Callable[[], Settings] | None
 
 
 class _Process:
@@ -115,12 +118,16 @@ class _Process:
         )
         self._stop = asyncio.Event()
         self._why = ""
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def run(self, for_seconds: float | None, wanted: _Beside) -> Ended:
         loop = asyncio.get_running_loop()
         # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, f"asked to stop by {number.name}")
+        reload = wanted.reload
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reload_soon, reload)
         if for_seconds is not None:
             loop.call_later(for_seconds, self._end, f"its {for_seconds:g} s are over")
         beside = [asyncio.create_task(self._keep_status())]
@@ -149,6 +156,27 @@ class _Process:
             self._why = why
             log.info("stopping: %s", why)
         self._stop.set()
+
+    def _reload_soon(self, reload: Callable[[], Settings]) -> None:
+        reloading = asyncio.get_running_loop().create_task(self._reload(reload))
+        self._reloading.add(reloading)
+        reloading.add_done_callback(self._reloading.discard)
+
+    async def _reload(self, reload: Callable[[], Settings]) -> None:
+        try:
+            new = await asyncio.to_thread(reload)
+            wrong = new.missing_secrets() or ([] if new.enabled_feeds else ["no feeds are left"])
+            if self._stop.is_set():
+                return
+            told = "" if wrong else self._collector.take_feeds(new)
+        except Exception as error:  # whatever is wrong with the file, capture goes on as it was
+            told, wrong = "", [str(error)]
+        if wrong:
+            log.error("the settings are wrong, nothing was changed: %s", "; ".join(wrong))
+            return
+        log.info("the settings were read again: %s", told or "the feeds are the same")
+        if restart := self._settings.differs_beside_feeds(new):
+            log.warning("takes effect when capture is started anew: %s", restart)
 
     async def _collect(self) -> None:
         collecting = asyncio.create_task(self._collector.run(self._stop))
