@@ -24,6 +24,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
+from edc_pipeline.capture.shape_memory import ShapeMemory
 from edc_pipeline.capture.supply import Supply
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
@@ -75,6 +76,7 @@ class Collector:
         self._lately = Lately()
         self._of_line: list[FeedState] = []  # by the journal's number of the line
         self._sealed: list[Segment] = []
+        self._shapes = ShapeMemory(settings.spool)
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
         self._states = self._supply.states
@@ -96,6 +98,7 @@ class Collector:
         """Capture until `stop` is set, or until every feed has given up. Then drain."""
         self._stop = stop
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
+        await self._shapes.recall(self._states)
         for state, at in await asyncio.to_thread(self._last_heard):
             self._intake.feed_fell_silent(state, at, "no collector was running")
         self._supply.take(self._settings.enabled_feeds)
@@ -165,7 +168,8 @@ class Collector:
         return told
 
     def _new_feed(self, name: str, feed: Feed) -> FeedState:
-        return FeedState(Source(name, feed.vendor, feed.feed))
+        source = Source(name, feed.vendor, feed.feed)
+        return FeedState(source, drift=self._shapes.of(source))
 
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
         line = _Line(self, state, feed, number, stop)
@@ -303,6 +307,7 @@ class Collector:
         self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
         self._make_room()
         await self._retire_segments(taken.last_frame)
+        await self._shapes.keep(self._states)
 
     async def _retire_segments(self, through_frame: int) -> None:
         """Archive or drop the sealed segments all of whose frames are in the spool."""

@@ -33,7 +33,7 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_received_bytes": ("Bytes of the frames received.", lambda f: f.bytes),
     "edc_reconnects": ("Connections made after the first.", lambda f: f.reconnects),
     "edc_gaps": ("Gaps begun.", lambda f: f.gaps),
-    "edc_drift": ("Changes noticed in what the vendor sends.", lambda f: f.drifts),
+    "edc_drift": ("Changes in what the vendor sends, also before this start.", lambda f: f.drifts),
 }
 _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_connections": ("Connections that stand.", lambda f: f.connections),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.drift import Drift
 from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
@@ -38,6 +39,7 @@ class FeedState:
     gap: Gap | None = None
     gaps_begun: int = 0
     latencies: Latencies = field(default_factory=Latencies)
+    drift: Drift = field(default_factory=Drift)
 
     @property
     def word(self) -> str:
@@ -74,9 +76,19 @@ class Intake:
         self._note(state, reading, payload, received_at)
         if state.frames.received % SAMPLE_EVERY == 1:
             self._time(state, reading, received_at)
+            if not reading.faults and state.drift.wants(state.frames.received):
+                self._tell_drift(state, state.drift.understood(payload))
+        if reading.faults:
+            self._tell_drift(state, state.drift.quarantined(payload, received_at))
         if reading.events:
             self.feed_delivers(state, received_at)
         return self._heard(state, reading)
+
+    @staticmethod
+    def _tell_drift(state: FeedState, told: list[str]) -> None:
+        for words in told:
+            state.last_problem = f"payload drift: {words}"
+            log.warning("%s: %s", state.source.name, state.last_problem)
 
     def _time(self, state: FeedState, reading: Reading, received_at: int) -> None:
         observe = state.latencies.observe

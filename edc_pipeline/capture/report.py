@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from edc_pipeline.capture.figures import OfLate
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.events import EventType
+
+_DRIFT_SHOWN: Final = 5
 
 
 class FeedReport(msgspec.Struct, kw_only=True):
@@ -28,6 +32,7 @@ class FeedReport(msgspec.Struct, kw_only=True):
     gaps: int = 0
     gaps_open: int = 0
     drifts: int = 0
+    drift: list[str] = []  # the latest of them
     of_late: OfLate = msgspec.field(default_factory=OfLate)
 
 
@@ -75,6 +80,8 @@ def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = No
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
         gaps=state.gaps_begun,
+        drifts=len(state.drift.known.told),
+        drift=state.drift.known.told[-_DRIFT_SHOWN:],
         gaps_open=int(state.gap is not None),
         of_late=of_late or OfLate(),
     )

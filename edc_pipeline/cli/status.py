@@ -108,6 +108,8 @@ def _shown(found: dict[str, Any], now_ns: int) -> list[Any]:
         shown.append(_feeds(said, now_ns, capturing=found["capturing"]))
     if found["capturing"]:
         shown.append(_of_late(said))
+    for feed in said["feeds"] if said else []:
+        shown += [f"{feed['name']}: payload drift: {words}" for words in feed.get("drift", [])]
     return [*shown, _days(found)]
 
 

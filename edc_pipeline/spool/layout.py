@@ -10,6 +10,7 @@
       _collector.lock
       _retry.lock
       _status.json
+      _shapes.json
 
 What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass over.
 """
@@ -30,6 +31,7 @@ LEDGER: Final = "_ledger.sqlite"
 LOCK: Final = "_collector.lock"
 RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
+SHAPES: Final = "_shapes.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"
 RAW: Final = "_raw"
