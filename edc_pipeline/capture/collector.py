@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
@@ -94,14 +95,26 @@ class Collector:
         self._day_of = DayFinder()
         self._day = self._day_of(self._started_at)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Capture until `stop` is set, or until every feed has given up. Then drain."""
+    async def run(
+        self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Capture until `stop` is set, or until every feed has given up. Then drain.
+
+        With `own` the feeds are heard before the spool is ours; nothing is written till it returns.
+        """
         self._stop = stop
-        await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         await self._shapes.recall(self._states)
+        if own is not None:
+            self._supply.take(self._settings.enabled_feeds)
+            if not await hear_first(self._supply, own, stop):
+                return
+            self._journal.wait_counts_from_now()
+        await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
-            self._intake.feed_fell_silent(state, at, "no collector was running")
-        self._supply.take(self._settings.enabled_feeds)
+            if not state.connections:  # else it was heard before the former collector let go
+                self._intake.feed_fell_silent(state, at, "no collector was running")
+        if own is None:
+            self._supply.take(self._settings.enabled_feeds)
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),

@@ -108,7 +108,7 @@ class Supply:
             raise
         finally:
             stopping.cancel()
-            await self._let_go()
+            await self.let_go()
 
     @staticmethod
     def _tasks(taken: Any) -> list[asyncio.Task[None]]:
@@ -141,7 +141,7 @@ class Supply:
         self._leaving.append(former)
         parting.add_done_callback(self._parting.discard)
 
-    async def _let_go(self) -> None:
+    async def let_go(self) -> None:
         for parting in list(self._parting):
             parting.cancel()
         everything = [*self._taken.values(), *self._leaving]

@@ -8,6 +8,7 @@
       _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _ledger.sqlite
       _collector.lock
+      _successor.lock
       _retry.lock
       _status.json
       _shapes.json
@@ -29,6 +30,7 @@ from edc_pipeline.market_day import parse_day
 
 LEDGER: Final = "_ledger.sqlite"
 LOCK: Final = "_collector.lock"
+SUCCESSOR: Final = "_successor.lock"
 RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
 SHAPES: Final = "_shapes.json"

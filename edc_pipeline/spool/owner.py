@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from edc_pipeline.durable_file import make_durable_folder
-from edc_pipeline.spool.layout import LOCK
+from edc_pipeline.spool.layout import LOCK, SUCCESSOR
 
 # Somebody who only looks (`current_owner`) holds the lock for microseconds; wait those out.
 _PATIENCE_S: Final = 0.5
@@ -72,10 +72,15 @@ def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Ite
         os.close(descriptor)
 
 
-def current_owner(spool: Path) -> tuple[bool, Owner | None]:
+def successor(spool: Path) -> Owner | None:
+    """Who hears the feeds already and asks the owner to let go."""
+    return current_owner(spool, SUCCESSOR)[1]
+
+
+def current_owner(spool: Path, lock: str = LOCK) -> tuple[bool, Owner | None]:
     """Whether the lock is held, and what its holder says of itself. Disturbs nobody."""
     try:
-        descriptor = os.open(spool / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(spool / lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False, None
     try:

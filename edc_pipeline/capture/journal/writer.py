@@ -128,6 +128,11 @@ class Journal:
             self._take()
         return frame
 
+    def wait_counts_from_now(self) -> None:
+        """Frames that were kept until the spool was ours were durable with its former owner."""
+        for queued in (*self._unwritten, self._queued):
+            queued.began_s = time.monotonic()
+
     async def commit_forever(self) -> None:
         """Commit so that no frame waits longer than the interval, until cancelled.
 
