@@ -141,6 +141,11 @@ class Capture(_Tree):
     # holiday and a vendor's replay of the last session through, and stop seconds taken for ms.
     horizon_days: Annotated[int, Field(ge=1, le=36_500)] = 7
 
+    # Prometheus text at http://<host>:<port>/metrics while capture runs; 0: none. It tells names of
+    # feeds and figures, no prices and no keys, to anyone who reaches the host.
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    metrics_host: str = "127.0.0.1"
+
     @property
     def raw_archive_days(self) -> int:
         return int(self.raw_archive.removesuffix("d"))
@@ -210,6 +215,24 @@ class Settings(BaseSettings):
     @cached_property
     def enabled_feeds(self) -> dict[str, Feed]:
         return {name: feed for name, feed in self.feeds.items() if feed.enabled}
+
+    def with_feeds(self, other: Settings) -> Settings:
+        """These settings with the feeds, and the keys, of others."""
+        mine = {name: getattr(self, name) for name in type(self).model_fields}
+        merged = self.model_validate({**mine, "feeds": other.feeds})
+        merged._secrets = other._secrets
+        return merged
+
+    def differs_beside_feeds(self, other: Settings) -> str:
+        """The names of the settings, but for the feeds, that these have otherwise."""
+        names = [
+            f"capture.{name}" if top == "capture" else top
+            for top in type(self).model_fields
+            if top != "feeds" and getattr(self, top) != getattr(other, top)
+            for name in (type(self.capture).model_fields if top == "capture" else [""])
+            if top != "capture" or getattr(self.capture, name) != getattr(other.capture, name)
+        ]
+        return ", ".join(names)
 
     def secret(self, feed: Feed) -> str:
         """The vendor's key. A simulated feed takes any word, so none has to be set for it."""

@@ -9,19 +9,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
+from edc_pipeline.capture.shape_memory import ShapeMemory
+from edc_pipeline.capture.supply import Supply
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -66,13 +71,17 @@ class Collector:
             commit_within_s=rules.commit_seconds,
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
-        self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
+        self._journal.on_durable = self._time_durable
+        admission = Admission(rules.horizon_days)
+        self._intake = Intake(self._journal, self._queues, admission, clock)
         self.take = self._intake.take
+        self._lately = Lately()
+        self._of_line: list[FeedState] = []  # by the journal's number of the line
         self._sealed: list[Segment] = []
-        self._states = [
-            FeedState(Source(name, feed.vendor, feed.feed))
-            for name, feed in settings.enabled_feeds.items()
-        ]
+        self._shapes = ShapeMemory(settings.spool)
+        self._supply = Supply(self._hold, self._new_feed)
+        self._supply.know(settings.enabled_feeds)
+        self._states = self._supply.states
         self._started_at = clock()
         self._many_rows = asyncio.Event()
         self._room = asyncio.Event()
@@ -87,42 +96,73 @@ class Collector:
         self._day_of = DayFinder()
         self._day = self._day_of(self._started_at)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Capture until `stop` is set, or until every feed has given up. Then drain."""
+    async def run(
+        self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Capture until `stop` is set, or until every feed has given up. Then drain.
+
+        With `own` the feeds are heard before the spool is ours; nothing is written till it returns.
+        """
         self._stop = stop
+        await self._shapes.recall(self._states)
+        if own is not None:
+            self._supply.take(self._settings.enabled_feeds)
+            if not await hear_first(self._supply, own, stop):
+                return
+            self._journal.wait_counts_from_now()
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
-            self._intake.feed_fell_silent(state, at, "no collector was running")
-        listening = [
-            asyncio.create_task(self._hold(state, feed, number, stop))
-            for state, feed in zip(self._states, self._settings.enabled_feeds.values(), strict=True)
-            for number in range(feed.connections)
-        ]
+            if not state.connections:  # else it was heard before the former collector let go
+                self._intake.feed_fell_silent(state, at, "no collector was running")
+        if own is None:
+            self._supply.take(self._settings.enabled_feeds)
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),
         ]
         try:
-            await asyncio.gather(*listening)
+            await self._supply.until_ended(stop)
         finally:
-            await _ended(listening)
             await _ended(writing)
             await self._drain()
 
     def report(self) -> Report:
+        totals = {
+            s.source.name: Totals(s.frames.received, sum(s.events.values()), s.latencies)
+            for s in self._states
+        }
+        return self.totals(self._lately.look(totals, time.monotonic()))
+
+    def totals(self, of_late: Mapping[str, OfLate] = MappingProxyType({})) -> Report:
+        """The report without the rates: plain reads, so that any thread may ask."""
         return Report(
             collector=self.collector,
             pid=os.getpid(),
             run_id=self._run_id,
             started_at=self._started_at,
             at=self._clock(),
-            feeds=[report_feed(state, stopping=self.stopping) for state in self._states],
+            feeds=[
+                report_feed(s, stopping=self.stopping, of_late=of_late.get(s.source.name))
+                for s in self._states
+            ],
             waiting_rows=self._waiting_rows,
             micro_batches=self._micro_batches,
             flushed_at=self._flushed_at,
             disk_problem=self._journal.problem or self._disk_problem,
             stopping="draining" if self.stopping else "",
+            journal_waiting_bytes=self._journal.waiting_bytes,
+            commits=self._journal.figures.commits,
+            commit_interval_s=self._settings.capture.commit_seconds,
+            commit_worst_s=self._journal.figures.longest_wait_s,
         )
+
+    def latencies(self) -> dict[str, Latencies]:
+        return {state.source.name: state.latencies for state in self._states}
+
+    def _time_durable(self, lines: Sequence[int], received_at: Sequence[int]) -> None:
+        step, now = -(-len(lines) // DURABLE_SAMPLES), self._clock()
+        for line, at in zip(lines[::step], received_at[::step], strict=True):
+            self._of_line[line].latencies.observe("receive_to_durable", now - at)
 
     @property
     def gave_up(self) -> list[str]:
@@ -131,8 +171,22 @@ class Collector:
 
     # Feeds
 
+    def take_feeds(self, settings: Settings) -> str:
+        """Take the feeds of these settings from now on; says in words what that changed."""
+        self._supply.know(settings.enabled_feeds)
+        self._settings = self._settings.with_feeds(settings)
+        told = self._supply.take(settings.enabled_feeds)
+        for state in self._states:
+            if state.removed:  # nothing of it is missing from now on
+                self._intake.feed_delivers(state, self._clock())
+        return told
+
+    def _new_feed(self, name: str, feed: Feed) -> FeedState:
+        source = Source(name, feed.vendor, feed.feed)
+        return FeedState(source, drift=self._shapes.of(source))
+
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
-        line = _Line(self, state, feed, number)
+        line = _Line(self, state, feed, number, stop)
         spec = feed.spec
         endpoint = Endpoint(
             url=feed.address,
@@ -166,6 +220,7 @@ class Collector:
             asset_classes=dict(feed.asset_classes),
         )
         self._journal.new_line(line)
+        self._of_line.append(state)
         return line
 
     @property
@@ -245,7 +300,9 @@ class Collector:
             try:
                 # A frame is in the journal before it is anywhere else.
                 await self._journal.commit()
-                paths = await asyncio.to_thread(flush, spool, self.collector, taken, self._clock())
+                paths = await asyncio.to_thread(
+                    flush, spool, self.collector, taken, self._clock(), self._journal.lines
+                )
                 break
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
@@ -259,6 +316,7 @@ class Collector:
         self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
         self._make_room()
         await self._retire_segments(taken.last_frame)
+        await self._shapes.keep(self._states)
 
     async def _retire_segments(self, through_frame: int) -> None:
         """Archive or drop the sealed segments all of whose frames are in the spool."""
@@ -303,6 +361,7 @@ class _Line:
     state: FeedState
     feed: Feed
     number: int
+    stop: asyncio.Event
     opens: int = 0
     line: Line | None = None
     session: Session | None = None
@@ -326,7 +385,7 @@ class _Line:
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
         self.state.connections -= stood
-        if self.collector.stopping:
+        if self.stop.is_set():
             return
         self.state.last_problem = reason
         log.warning("%s: %s", self.state.source.name, reason)

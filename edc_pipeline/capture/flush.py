@@ -6,16 +6,23 @@ half-way is simply done again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.queues import Waiting
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import write_micro_batch
-from edc_pipeline.spool.quarantine import write_quarantine
+from edc_pipeline.spool.quarantine import QuarantinedFrame, write_quarantine
 
 
-def flush(spool: Path, collector: str, waiting: Waiting, at: int) -> list[Path]:
-    """Write all that waits; returns the micro-batches. Raises OSError when the disk won't."""
+def flush(
+    spool: Path, collector: str, waiting: Waiting, at: int, lines: Iterable[Line] = ()
+) -> list[Path]:
+    """Write all that waits; returns the micro-batches. Raises OSError when the disk won't.
+
+    `lines` are the collector's connections: a quarantined frame keeps what it takes to read it.
+    """
     written = []
     for (event_type, day), rows in waiting.rows.items():
         path, _ = write_micro_batch(
@@ -36,6 +43,7 @@ def flush(spool: Path, collector: str, waiting: Waiting, at: int) -> list[Path]:
             first_frame=waiting.first_frame,
             last_frame=waiting.last_frame,
             frames=frames,
+            lines=lines_of(frames, lines),
         )
     Ledger(spool).flushed(
         collector,
@@ -46,3 +54,9 @@ def flush(spool: Path, collector: str, waiting: Waiting, at: int) -> list[Path]:
         gaps=waiting.gaps,
     )
     return written
+
+
+def lines_of(frames: Sequence[QuarantinedFrame], lines: Iterable[Line]) -> list[Line]:
+    """The connections that delivered these frames."""
+    wanted = {frame.connection for frame in frames}
+    return [line for line in lines if line.connection in wanted]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.drift import Drift
+from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
@@ -36,10 +39,16 @@ class FeedState:
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
     gave_up: str = ""
+    removed: bool = False  # from feeds.yaml, while capture ran
     gap: Gap | None = None
+    gaps_begun: int = 0
+    latencies: Latencies = field(default_factory=Latencies)
+    drift: Drift = field(default_factory=Drift)
 
     @property
     def word(self) -> str:
+        if self.removed:
+            return "removed"
         if self.gave_up:
             return "gave up"
         if not self.connections:
@@ -50,10 +59,17 @@ class FeedState:
 class Intake:
     """Takes the frames of all feeds in the order of their arrival."""
 
-    def __init__(self, journal: Journal, queues: Queues, admission: Admission) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        queues: Queues,
+        admission: Admission,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._journal = journal
         self._queues = queues
         self._admission = admission
+        self._clock = clock
 
     def take(
         self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
@@ -62,12 +78,30 @@ class Intake:
         reading = self._admission.read(session, payload, received_at)
         self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
         self._note(state, reading, payload, received_at)
+        if state.frames.received % SAMPLE_EVERY == 1:
+            self._time(state, reading, received_at)
+            if not reading.faults and state.drift.wants(state.frames.received):
+                self._tell_drift(state, state.drift.understood(payload))
+        if reading.faults:
+            self._tell_drift(state, state.drift.quarantined(payload, received_at))
         if reading.events:
             if state.gap is not None:
                 self.feed_delivers(state, received_at)
             if reading.control is None and not reading.replies:
                 return _DELIVERS
         return self._heard(state, reading)
+
+    @staticmethod
+    def _tell_drift(state: FeedState, told: list[str]) -> None:
+        for words in told:
+            state.last_problem = f"payload drift: {words}"
+            log.warning("%s: %s", state.source.name, state.last_problem)
+
+    def _time(self, state: FeedState, reading: Reading, received_at: int) -> None:
+        observe = state.latencies.observe
+        observe("receive_to_published", self._clock() - received_at)
+        if reading.events and reading.events[0].ts_source == "vendor":
+            observe("vendor_to_receive", received_at - reading.events[0].ts_event)
 
     def feed_delivers(self, state: FeedState, at: int) -> None:
         """Data again: the gap, if there was one, is over. What was said meanwhile stays missing."""
@@ -83,6 +117,7 @@ class Intake:
         if state.gap is None:
             state.gap = Gap(state.source, "", since, None, None, "open", reason)
             self._queues.waiting.gaps.append(state.gap)
+            state.gaps_begun += 1
 
     @staticmethod
     def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:

@@ -159,7 +159,15 @@ class Queues:
         if reading.faults or not (events or reading.control):
             reason = "; ".join(reading.faults) or "the vendor's reader found nothing in it"
             waiting.quarantine[desk.received_on].append(
-                QuarantinedFrame(source, connection, frame, received_at, reason[:1000], payload)
+                QuarantinedFrame(
+                    source,
+                    connection,
+                    frame,
+                    received_at,
+                    reason[:1000],
+                    payload,
+                    len(reading.events),
+                )
             )
             waiting.byte_count += len(payload)
         waiting.row_count += len(events)

@@ -81,6 +81,7 @@ class _Recovery:
         self._ledger = Ledger(spool)
         self._admission = Admission(rules.horizon_days)
         self._sessions: dict[int, Session | None] = {}
+        self._lines: dict[int, Line] = {}
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
@@ -145,7 +146,8 @@ class _Recovery:
 
     def _read(self, line: Line, payload: bytes, received_at: int) -> Reading:
         if line.number not in self._sessions:
-            self._sessions[line.number] = _session(line)
+            self._sessions[line.number] = session_of(line)
+            self._lines[line.number] = line
         session = self._sessions[line.number]
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
@@ -159,7 +161,8 @@ class _Recovery:
     def _flush(self) -> None:
         waiting = self._queues.take()
         if not waiting.empty:
-            flush(self._spool, self._collector, waiting, self._clock())
+            lines = self._lines.values()
+            flush(self._spool, self._collector, waiting, self._clock(), lines)
 
 
 def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
@@ -173,7 +176,7 @@ def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
     return max(ends, default=-1)
 
 
-def _session(line: Line) -> Session | None:
+def session_of(line: Line) -> Session | None:
     """The vendor's side of a connection that is no more. It reads; it sends nothing, so no key."""
     vendor = VENDORS.get(line.vendor)
     if vendor is None:

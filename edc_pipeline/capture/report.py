@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from edc_pipeline.capture.figures import OfLate
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.events import EventType
+
+_DRIFT_SHOWN: Final = 5
 
 
 class FeedReport(msgspec.Struct, kw_only=True):
@@ -24,6 +29,11 @@ class FeedReport(msgspec.Struct, kw_only=True):
     symbols: int
     last_frame_at: int | None
     last_problem: str
+    gaps: int = 0
+    gaps_open: int = 0
+    drifts: int = 0
+    drift: list[str] = []  # the latest of them
+    of_late: OfLate = msgspec.field(default_factory=OfLate)
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -38,6 +48,10 @@ class Report(msgspec.Struct, kw_only=True):
     flushed_at: int | None
     disk_problem: str
     stopping: str
+    journal_waiting_bytes: int = 0
+    commits: int = 0
+    commit_interval_s: float = 0.0
+    commit_worst_s: float = 0.0
 
     @property
     def events(self) -> dict[EventType, int]:
@@ -48,7 +62,7 @@ class Report(msgspec.Struct, kw_only=True):
         return totals
 
 
-def report_feed(state: FeedState, *, stopping: bool) -> FeedReport:
+def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = None) -> FeedReport:
     return FeedReport(
         name=state.source.name,
         vendor=state.source.vendor,
@@ -65,4 +79,9 @@ def report_feed(state: FeedState, *, stopping: bool) -> FeedReport:
         symbols=len(state.symbols),
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
+        gaps=state.gaps_begun,
+        drifts=len(state.drift.known.told),
+        drift=state.drift.known.told[-_DRIFT_SHOWN:],
+        gaps_open=int(state.gap is not None),
+        of_late=of_late or OfLate(),
     )

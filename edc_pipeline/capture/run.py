@@ -13,23 +13,30 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.capture.exposition import CaptureFigures, registry_of
+from edc_pipeline.capture.hand_over import take_over as take_spool_over
+from edc_pipeline.capture.metrics import NoMetricsPort, metrics_endpoint
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
+from edc_pipeline.capture.retry import undo_unfinished_retry
 from edc_pipeline.settings import Settings
-from edc_pipeline.spool.owner import Owner, own_spool
+from edc_pipeline.spool.owner import Owner, own_spool, successor
 from edc_pipeline.spool.status import write_status
 
 log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S: Final = 2.0
 _WATCH_EVERY_S: Final = 5.0
+_SUCCESSOR_EVERY_S: Final = 0.5
 
 
 class CaptureFailed(Exception):
@@ -54,22 +61,30 @@ def run_capture(
     for_seconds: float | None = None,
     may_go_on: Callable[[], str] | None = None,
     on_report: Callable[[Report], None] | None = None,
+    reload: Callable[[], Settings] | None = None,
+    take_over: bool = False,
     report_every_s: float = 300.0,
     watch_every_s: float = _WATCH_EVERY_S,
 ) -> Ended:
     """Capture until a signal, `for_seconds`, or a reason from `may_go_on` ("" means go on).
 
-    `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. Raises
-    `SpoolIsOwned` when another collector has the spool, `CaptureFailed` when all feeds gave up.
+    `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. On SIGHUP
+    `reload` reads the settings again: feeds added, removed or changed take effect. `take_over`
+    asks a collector that has the spool to hand it over, see `capture.hand_over`. Raises
+    `SpoolIsOwned` when another collector has the spool, `NoMetricsPort` when the metrics' port is
+    taken, `CaptureFailed` when all feeds gave up.
     """
     collector = new_collector_name(time.time_ns())
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
     _warm_up()
-    with own_spool(settings.spool, owner):
-        _recover(settings)
-        process = _Process(settings, collector, run_id)
-        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s)
-        return asyncio.run(process.run(for_seconds, beside))
+    process = _Process(settings, owner)
+    with ExitStack() as held:
+        if not take_over:
+            held.enter_context(own_spool(settings.spool, owner))
+            _recover(settings)
+            held.enter_context(process.metrics())
+        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s, reload)
+        return asyncio.run(process.run(for_seconds, beside, held if take_over else None))
 
 
 def _recover(settings: Settings) -> None:
@@ -81,6 +96,7 @@ def _recover(settings: Settings) -> None:
             dead.events,
             dead.collector,
         )
+    undo_unfinished_retry(settings.spool, time.time_ns())
 
 
 def _warm_up() -> None:
@@ -102,37 +118,58 @@ class _Beside:
     watch_every_s: float
     on_report: Callable[[Report], None] | None
     report_every_s: float
+    reload: Callable[[], Settings] | None
 
 
 class _Process:
-    def __init__(self, settings: Settings, collector: str, run_id: str) -> None:
+    def __init__(self, settings: Settings, owner: Owner) -> None:
         self._settings = settings
-        self._collector = Collector(settings, collector, run_id=run_id)
+        self._owner = owner
+        self._owns = False
+        self._collector = Collector(settings, owner.collector, run_id=owner.run_id)
+        self._registry = registry_of(
+            CaptureFigures(self._collector.totals, self._collector.latencies)
+        )
         self._stop = asyncio.Event()
         self._why = ""
+        self._reloading: set[asyncio.Task[None]] = set()
 
-    async def run(self, for_seconds: float | None, wanted: _Beside) -> Ended:
+    def metrics(self) -> AbstractContextManager[None]:
+        rules = self._settings.capture
+        return metrics_endpoint(rules.metrics_host, rules.metrics_port, self._registry)
+
+    async def run(
+        self, for_seconds: float | None, wanted: _Beside, take_over: ExitStack | None
+    ) -> Ended:
+        self._owns = take_over is None
         loop = asyncio.get_running_loop()
         # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, f"asked to stop by {number.name}")
+        reload = wanted.reload
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reload_soon, reload)
         if for_seconds is not None:
             loop.call_later(for_seconds, self._end, f"its {for_seconds:g} s are over")
-        beside = [asyncio.create_task(self._keep_status())]
+        beside = [
+            asyncio.create_task(self._keep_status()),
+            asyncio.create_task(self._hand_over()),
+        ]
         may_go_on, on_report = wanted.may_go_on, wanted.on_report
         if may_go_on is not None:
             beside.append(asyncio.create_task(self._watch(may_go_on, wanted.watch_every_s)))
         if on_report is not None:
             beside.append(asyncio.create_task(self._report(on_report, wanted.report_every_s)))
         try:
-            await self._collect()
+            await self._collect(take_over)
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
         report = self._collector.report()
         report.stopping = self._why or "; ".join(self._collector.gave_up)
-        await asyncio.to_thread(write_status, self._settings.spool, report)
+        if self._owns:
+            await asyncio.to_thread(write_status, self._settings.spool, report)
         if on_report is not None:
             await asyncio.to_thread(on_report, report)
         if not self._why:
@@ -145,8 +182,55 @@ class _Process:
             log.info("stopping: %s", why)
         self._stop.set()
 
-    async def _collect(self) -> None:
-        collecting = asyncio.create_task(self._collector.run(self._stop))
+    def _reload_soon(self, reload: Callable[[], Settings]) -> None:
+        reloading = asyncio.get_running_loop().create_task(self._reload(reload))
+        self._reloading.add(reloading)
+        reloading.add_done_callback(self._reloading.discard)
+
+    async def _reload(self, reload: Callable[[], Settings]) -> None:
+        try:
+            new = await asyncio.to_thread(reload)
+            wrong = new.missing_secrets() or ([] if new.enabled_feeds else ["no feeds are left"])
+            if self._stop.is_set():
+                return
+            told = "" if wrong else self._collector.take_feeds(new)
+        except Exception as error:  # whatever is wrong with the file, capture goes on as it was
+            told, wrong = "", [str(error)]
+        if wrong:
+            log.error("the settings are wrong, nothing was changed: %s", "; ".join(wrong))
+            return
+        log.info("the settings were read again: %s", told or "the feeds are the same")
+        if restart := self._settings.differs_beside_feeds(new):
+            log.warning("takes effect when capture is started anew: %s", restart)
+
+    async def _take_over(self, held: ExitStack) -> None:
+        # The owner drains within its limit, which we take for ours, and has half a minute to end.
+        patience_s = self._settings.capture.drain_seconds + 30.0
+        spool, me = self._settings.spool, self._owner
+        await take_spool_over(spool, me, held, self._collector.totals, patience_s)
+        self._owns = True
+        log.info("took the spool over")
+        await asyncio.to_thread(_recover, self._settings)
+        try:
+            held.enter_context(self.metrics())
+        except NoMetricsPort as taken:  # not worth the feeds that are heard already
+            log.error("%s", taken)
+
+    async def _hand_over(self) -> None:
+        """End for a newcomer that hears the feeds already."""
+        while True:
+            await asyncio.sleep(_SUCCESSOR_EVERY_S)
+            try:
+                asks = await asyncio.to_thread(successor, self._settings.spool)
+            except OSError:
+                continue
+            if asks is not None and self._owns and asks.pid != os.getpid():
+                self._end(f"handed over to collector {asks.collector}, process {asks.pid}")
+                return
+
+    async def _collect(self, held: ExitStack | None) -> None:
+        own = None if held is None else partial(self._take_over, held)
+        collecting = asyncio.create_task(self._collector.run(self._stop, own))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({collecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -162,9 +246,9 @@ class _Process:
     async def _keep_status(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(
-                    write_status, self._settings.spool, self._collector.report()
-                )
+                report = self._collector.report()
+                if self._owns:
+                    await asyncio.to_thread(write_status, self._settings.spool, report)
             except OSError as error:
                 log.warning("can't write the status file: %s", error)
             await asyncio.sleep(_STATUS_EVERY_S)

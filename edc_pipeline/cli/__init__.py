@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "decode": "Read frames as a vendor sent them, print events.",
     "status": "Show what capture is doing and which days are in.",
     "journal": "List, show and check what was received, frame by frame.",
-    "quarantine": "List and show the frames that could not be read.",
+    "quarantine": "List, show and retry the frames that could not be read.",
     "gaps": "List what is known to be missing.",
     "consolidate": "Make a day's files from the spool.",
     "verify": "Re-read daily files and check all that they claim.",

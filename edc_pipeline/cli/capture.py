@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: edc capture --config feeds.yaml --for 3600; Ctrl-C or SIGTERM drains and ends."
+    epilog="Example: edc capture --config feeds.yaml --for 3600; Ctrl-C or SIGTERM drains and"
+    " ends, SIGHUP reads the feeds again."
 )
 @options.config
 @click.option("--for", "for_seconds", type=click.FloatRange(min=0.1), help="Stop after so many s.")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Connect first, then have a running collector hand over: no hole between the two.",
+)
 @options.as_json
-def capture(config: Path | None, for_seconds: float | None, as_json: bool) -> int:
+def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_json: bool) -> int:
     """Capture the feeds of feeds.yaml into the spool, until stopped."""
+    from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
+    from edc_pipeline.settings import load  # noqa: PLC0415
     from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
 
     settings = options.load_settings(config)
@@ -40,11 +48,13 @@ def capture(config: Path | None, for_seconds: float | None, as_json: bool) -> in
         ended = run_capture(
             settings,
             for_seconds=for_seconds,
+            reload=lambda: load(config),
+            take_over=take_over,
             on_report=None if as_json else _tell,
             report_every_s=5.0 if sys.stderr.isatty() else 60.0,
         )
-    except SpoolIsOwned as owned:
-        raise WrongCall(str(owned)) from None
+    except (SpoolIsOwned, NoMetricsPort) as wrong:
+        raise WrongCall(str(wrong)) from None
     except CaptureFailed as failed:
         raise FallsShort(str(failed)) from None
     if as_json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
     from edc_pipeline.spool.quarantine import QuarantinedFrame
 
 
-@click.group(epilog="Example: edc quarantine list; edc quarantine show --day 2026-01-22 FRAME")
+@click.group(
+    epilog="Example: edc quarantine list; edc quarantine show FRAME; edc quarantine retry --dry-run"
+)
 def quarantine() -> None:
-    """List and show the frames that could not be read, by day of receipt."""
+    """List, show and retry the frames that could not be read, by day of receipt."""
 
 
 @quarantine.command("list", epilog="Example: edc quarantine list --day 2026-01-22 --json")
@@ -68,6 +72,57 @@ def show(config: Path | None, day: dt.date | None, frame: int) -> int:
         sys.stdout.buffer.write(one.payload + b"\n")
     sys.stdout.flush()
     return 0
+
+
+@quarantine.command("retry", epilog="Example: edc quarantine retry --day 2026-01-22 --dry-run")
+@options.config
+@click.option("--day", type=options.Day(), help="Only what was received on this New York day.")
+@click.option("--dry-run", is_flag=True, help="Tell what would move; change nothing.")
+@options.as_json
+def retry(config: Path | None, day: dt.date | None, dry_run: bool, as_json: bool) -> int:
+    """Read the frames again with today's parsers; what now parses moves into its day.
+
+    May run while capture does. Exit 1 when some frames stay.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from edc_pipeline.capture.retry import RetryUnderWay, retry_quarantine  # noqa: PLC0415
+    from edc_pipeline.spool.micro_batch import UnreadableBatch  # noqa: PLC0415
+
+    settings = options.load_settings(config)
+    try:
+        done = retry_quarantine(
+            settings.spool,
+            settings.capture,
+            time.time_ns,
+            day=day,
+            feeds=settings.feeds,
+            dry_run=dry_run,
+        )
+    except RetryUnderWay as other:
+        raise options.WrongCall(str(other)) from None
+    except UnreadableBatch as unreadable:
+        raise options.FallsShort(str(unreadable)) from None
+    why = Counter(reason for _, reason in done.stay)
+    if as_json:
+        told = {
+            "dry_run": dry_run,
+            "frames_moved": len(done.moved),
+            "events": done.events,
+            "frames_that_stay": len(done.stay),
+            "reasons": why,
+            "frames_not_flushed_yet": done.later,
+        }
+        click.echo(msgspec.json.encode(told))
+    else:
+        verb = "would move" if dry_run else "moved"
+        gave = ", ".join(f"{n:,} {t}" for t, n in sorted(done.events.items())) or "no events"
+        click.echo(f"{verb} {len(done.moved):,} frames: {gave}; {len(done.stay):,} stay")
+        for reason, number in why.most_common(10):
+            click.echo(f"  {number:,} × {reason}")
+        if done.later:
+            click.echo(f"  {done.later:,} are still on their way into the ledger: ask again")
+    return 1 if done.stay or done.later else 0
 
 
 def _frames(spool: Path, day: dt.date | None) -> list[QuarantinedFrame]:

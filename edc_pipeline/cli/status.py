@@ -12,10 +12,16 @@ import click
 from edc_pipeline.cli import options
 
 
-@click.command(epilog="Example: edc status --days 3; edc status --watch 2")
+@click.command(epilog="Example: edc status --days 3; edc status --watch; edc status --watch 0.5")
 @options.config
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1), help="How far back.")
-@click.option("--watch", type=click.FloatRange(min=0.2), help="Show anew every so many seconds.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=0.2),
+    is_flag=False,
+    flag_value=2.0,
+    help="Show anew, in place, every 2 s or so many.",
+)
 @options.as_json
 def status(config: Path | None, days: int, watch: float | None, as_json: bool) -> int:
     """Show the collector, its feeds, and the days in spool and daily files.
@@ -24,6 +30,8 @@ def status(config: Path | None, days: int, watch: float | None, as_json: bool) -
     """
     import msgspec  # noqa: PLC0415
 
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
     settings = options.load_settings(config)
     while True:
         now_ns = time.time_ns()
@@ -31,9 +39,7 @@ def status(config: Path | None, days: int, watch: float | None, as_json: bool) -
         if as_json:
             click.echo(msgspec.json.encode(found))
         else:
-            if watch:
-                click.clear()
-            _show(found, now_ns)
+            terminal.show(*_shown(found, now_ns), in_place=bool(watch))
         if not watch:
             return 0 if found["capturing"] else 1
         time.sleep(watch)
@@ -95,29 +101,71 @@ def _daily(path: Path) -> dict[str, Any]:
     }
 
 
-def _show(found: dict[str, Any], now_ns: int) -> None:
+def _shown(found: dict[str, Any], now_ns: int) -> list[Any]:
+    said = found["collector"]
+    shown: list[Any] = [_headline(found, now_ns)]
+    if said is not None:
+        shown.append(_feeds(said, now_ns, capturing=found["capturing"]))
+    if found["capturing"]:
+        shown.append(_of_late(said))
+    for feed in said["feeds"] if said else []:
+        shown += [f"{feed['name']}: payload drift: {words}" for words in feed.get("drift", [])]
+    return [*shown, _days(found)]
+
+
+def _feeds(said: dict[str, Any], now_ns: int, *, capturing: bool) -> Any:
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
-    said = found["collector"]
-    terminal.show(_headline(found, now_ns))
-    if said is not None:
-        feeds = terminal.table(
-            "Feeds", "feed", "state", "#frames", "#events", "#control", "#quarantined",
-            "#reconnects", "last frame", "problem",
-        )  # fmt: skip
-        for feed in said["feeds"]:
-            feeds.add_row(
-                feed["name"],
-                feed["state"] if found["capturing"] else "stopped",
-                f"{feed['frames']:,}",
-                f"{sum(feed['events'].values()):,}",
-                f"{feed['control']:,}",
-                f"{feed['quarantined']:,}",
-                f"{feed['reconnects']:,}",
-                terminal.ago(feed["last_frame_at"], now_ns),
-                feed["last_problem"],
-            )
-        terminal.show(feeds)
+    feeds = terminal.table(
+        "Feeds", "feed", "state", "#frames", "#events", "#control", "#quarantined", "#reconnects",
+        "last frame", "problem",
+    )  # fmt: skip
+    for feed in said["feeds"]:
+        feeds.add_row(
+            feed["name"],
+            feed["state"] if capturing else "stopped",
+            f"{feed['frames']:,}",
+            f"{sum(feed['events'].values()):,}",
+            f"{feed['control']:,}",
+            f"{feed['quarantined']:,}",
+            f"{feed['reconnects']:,}",
+            terminal.ago(feed["last_frame_at"], now_ns),
+            feed["last_problem"],
+        )
+    return feeds
+
+
+def _of_late(said: dict[str, Any]) -> Any:
+    """Rates and latencies of the last seconds; half of the samples, and 99 of 100, were quicker."""
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
+    worst = f"{said.get('commit_worst_s', 0) * 1e3:.0f} ms at the worst"
+    allowed = f"{said.get('commit_interval_s', 0) * 1e3:.0f} ms allowed"
+    ways = ("vendor_to_receive", "receive_to_published", "receive_to_durable")
+    made = terminal.table(
+        f"Of late ({said['waiting_rows']:,} rows wait; commits took {worst}, {allowed})",
+        "feed", "#frames/s", "#events/s",
+        *(f"#{way.replace('_to_', '→')} p50, p99" for way in ways),
+    )  # fmt: skip
+    for feed in said["feeds"]:
+        late = feed.get("of_late") or {}
+        latencies = [late.get("latency", {}).get(way) for way in ways]
+        made.add_row(
+            feed["name"],
+            f"{late.get('frames_per_s', 0):,.0f}",
+            f"{late.get('events_per_s', 0):,.0f}",
+            *("–" if x is None else f"{_ms(x['p50'])}, {_ms(x['p99'])} ms" for x in latencies),
+        )
+    return made
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g}" if abs(seconds) < 1 else f"{seconds * 1e3:,.0f}"
+
+
+def _days(found: dict[str, Any]) -> Any:
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
     days = terminal.table(
         "Days", "day", "type", "#micro-batches", "#rows in spool", "#size", "#rows in daily file",
         "state",
@@ -132,7 +180,7 @@ def _show(found: dict[str, Any], now_ns: int) -> None:
             f"{row['daily_file']['rows']:,}" if "rows" in (row["daily_file"] or {}) else "–",
             _day_state(row),
         )
-    terminal.show(days if found["days"] else f"no micro-batches in {found['spool']}")
+    return days if found["days"] else f"no micro-batches in {found['spool']}"
 
 
 def _headline(found: dict[str, Any], now_ns: int) -> str:

@@ -32,10 +32,24 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def show(*things: object) -> None:
+def show(*things: object, in_place: bool = False) -> None:
     to = console()
+    if in_place and to.is_terminal:
+        _show_in_place(to, things)
+        return
     for thing in things:
         to.print(thing, highlight=False, markup=False)
+
+
+def _show_in_place(to: Console, things: tuple[object, ...]) -> None:
+    """Over what was shown before, in one write: a screen that is cleared first flickers."""
+    with to.capture() as shown:
+        for thing in things:
+            to.print(thing, highlight=False, markup=False)
+    # Home; each line cleared behind its end; then all below.
+    lines = shown.get().splitlines()[: max(to.height - 1, 1)]
+    to.file.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+    to.file.flush()
 
 
 def market_time(ns: int | None) -> str:

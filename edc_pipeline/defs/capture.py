@@ -38,6 +38,7 @@ _LOOKED_AT: Final = 20  # latest runs; the back-off needs no more
     )
 )
 def capture_feeds(context: dg.OpExecutionContext) -> None:
+    from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415 - heavy
     from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
 
@@ -50,9 +51,10 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
             run_id=context.run_id,
             may_go_on=watchdog,
             on_report=MicroBatchReporter(context, settings),
+            reload=settings_for_capture,
             report_every_s=settings.dagster.report_seconds,
         )
-    except (NotConfigured, SpoolIsOwned, CaptureFailed) as reason:
+    except (NotConfigured, SpoolIsOwned, NoMetricsPort, CaptureFailed) as reason:
         raise plain_failure(reason) from None
     events, batches = sum(ended.report.events.values()), ended.report.micro_batches
     context.log.info(f"drained ({ended.why}): {events:,} events in {batches} micro-batches")

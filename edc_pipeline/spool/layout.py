@@ -2,12 +2,16 @@
 
     spool/
       event_type=trade/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
+                                     /<collector>-retried.<digest>-<first>-<last>.parquet
       _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _journal/<collector>/<first frame>.wal
       _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _ledger.sqlite
       _collector.lock
+      _successor.lock
+      _retry.lock
       _status.json
+      _shapes.json
 
 What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass over.
 """
@@ -15,8 +19,9 @@ What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +30,10 @@ from edc_pipeline.market_day import parse_day
 
 LEDGER: Final = "_ledger.sqlite"
 LOCK: Final = "_collector.lock"
+SUCCESSOR: Final = "_successor.lock"
+RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
+SHAPES: Final = "_shapes.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"
 RAW: Final = "_raw"
@@ -43,6 +51,15 @@ def quarantine_folder(spool: Path, day: dt.date) -> Path:
 
 def batch_name(collector: str, first_frame: int, last_frame: int) -> str:
     return f"{collector}-{first_frame:012d}-{last_frame:012d}.parquet"
+
+
+def retried_batch_name(
+    collector: str, first_frame: int, last_frame: int, frames: Sequence[int]
+) -> str:
+    """A micro-batch of frames that left the quarantine: the name follows from the frames, so that
+    a repeat replaces itself, and is no name that a flush of any collector gives."""
+    digest = hashlib.sha256(",".join(map(str, sorted(frames))).encode()).hexdigest()[:12]
+    return batch_name(f"{collector}-retried.{digest}", first_frame, last_frame)
 
 
 def batch_files(spool: Path, event_type: EventType, day: dt.date) -> list[Path]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from edc_pipeline import __version__
 from edc_pipeline.durable_file import make_durable_folder
 from edc_pipeline.events import EventType
 from edc_pipeline.spool.layout import LEDGER
@@ -47,7 +48,19 @@ CREATE TABLE IF NOT EXISTS gaps (
     state TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (collector, name, symbol, from_ns)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS retried (
+    collector TEXT NOT NULL, frame INTEGER NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL,
+    outcome TEXT NOT NULL, events INTEGER NOT NULL, at INTEGER NOT NULL,
+    code_version TEXT NOT NULL,
+    PRIMARY KEY (collector, frame)
+) STRICT;
+CREATE TABLE IF NOT EXISTS retry_begun (file TEXT PRIMARY KEY) STRICT;
 """
+
+_ADD_EVENTS: Final = (
+    "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " events = events + excluded.events"
+)
 
 
 @dataclass(slots=True)
@@ -94,6 +107,17 @@ class Gap:
     size: int | None  # messages missed, where the vendor numbers them
     state: GapState
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovedFrame:
+    """A frame that leaves the quarantine, and what it turned out to be."""
+
+    source: Source
+    frame: int
+    outcome: Literal["events", "control"]
+    events: int  # that were not given out before
+    counted: bool  # as quarantined until now; False where a part of it could be read at once
 
 
 class Ledger:
@@ -172,14 +196,7 @@ class Ledger:
                     for (s, day), c in frames.items()
                 ],
             )
-            db.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " events = events + excluded.events",
-                [
-                    (collector, s.name, s.vendor, s.feed, event_type, day.isoformat(), n)
-                    for (s, event_type, day), n in events.items()
-                ],
-            )
+            db.executemany(_ADD_EVENTS, _event_rows(collector, events))
             db.executemany(
                 "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -190,6 +207,62 @@ class Ledger:
                     for g in gaps
                 ],
             )
+
+    # What a retry of the quarantine writes
+
+    def retry_begins(self, files: Iterable[str]) -> None:
+        """Say which files are about to be written: until `retried` they count for nothing."""
+        with self._open() as db:
+            db.executemany("INSERT OR IGNORE INTO retry_begun VALUES (?)", [(f,) for f in files])
+
+    def retry_begun(self) -> list[str]:
+        """Files of a retry that did not come to its end."""
+        return [row[0] for row in self._rows("SELECT file FROM retry_begun")]
+
+    def retry_undone(self) -> None:
+        with self._open() as db:
+            db.execute("DELETE FROM retry_begun")
+
+    def retried(
+        self,
+        collector: str,
+        day: dt.date,
+        *,
+        moved: Iterable[MovedFrame],
+        events: Mapping[tuple[Source, EventType, dt.date], int],
+        at: int,
+    ) -> None:
+        """Enter frames received on a day as what they turned out to be, in one transaction.
+
+        A frame can be moved once: its second time is an error and changes nothing.
+        """
+        received = day.isoformat()
+        with self._open() as db:
+            db.execute("DELETE FROM retry_begun")
+            for m in moved:
+                db.execute(
+                    "INSERT INTO retried VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(collector, m.frame, m.source.name, received),
+                        *(m.outcome, m.events, at, __version__),
+                    ),
+                )
+                if m.counted:
+                    db.execute(
+                        "UPDATE frames SET quarantined = quarantined - 1,"
+                        " with_events = with_events + ?, control = control + ?"
+                        " WHERE collector = ? AND name = ? AND day = ?",
+                        (
+                            *(m.outcome == "events", m.outcome == "control"),
+                            *(collector, m.source.name, received),
+                        ),
+                    )
+            db.executemany(_ADD_EVENTS, _event_rows(collector, events))
+
+    def retried_frames(self, collector: str) -> set[int]:
+        """The frames of a collector that left the quarantine."""
+        rows = self._rows("SELECT frame FROM retried WHERE collector = ?", collector)
+        return {row[0] for row in rows}
 
     # What everybody reads
 
@@ -277,3 +350,12 @@ def _ask(address: str, query: str, values: tuple[object, ...]) -> list[tuple[Any
         return connection.execute(query, values).fetchall()
     finally:
         connection.close()
+
+
+def _event_rows(
+    collector: str, events: Mapping[tuple[Source, EventType, dt.date], int]
+) -> list[tuple[object, ...]]:
+    return [
+        (collector, s.name, s.vendor, s.feed, event_type, day.isoformat(), n)
+        for (s, event_type, day), n in events.items()
+    ]

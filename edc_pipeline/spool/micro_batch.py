@@ -72,7 +72,7 @@ class Footer(msgspec.Struct, kw_only=True, frozen=True):
     min_ts_event: int
     max_ts_event: int
     first_frame: int  # this file holds every row of its type and day that frames
-    last_frame: int  # first_frame … last_frame of its collector gave
+    last_frame: int  # first_frame … last_frame of its collector gave, or left the quarantine with
     code_version: str
 
 
@@ -126,8 +126,12 @@ def write_micro_batch(
     first_frame: int,
     last_frame: int,
     table: pa.Table,
+    name: str = "",
 ) -> tuple[Path, Footer]:
-    """Write one micro-batch durably and say where it lies. The table must not be empty."""
+    """Write one micro-batch durably and say where it lies. The table must not be empty.
+
+    The name follows from the frames, unless these are not all that the frames gave.
+    """
     span = pc.min_max(table["ts_event"]).as_py()
     feeds = table.group_by(["vendor", "feed"]).aggregate([([], "count_all")]).to_pylist()
     rows_by_feed = {f"{row['vendor']}/{row['feed']}": row["count_all"] for row in feeds}
@@ -144,7 +148,8 @@ def write_micro_batch(
         last_frame=last_frame,
         code_version=__version__,
     )
-    path = day_folder(spool, event_type, day) / batch_name(collector, first_frame, last_frame)
+    name = name or batch_name(collector, first_frame, last_frame)
+    path = day_folder(spool, event_type, day) / name
     write_table_durably(path, table, footer)
     return path, footer
 

@@ -6,14 +6,14 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from edc_pipeline.durable_file import make_durable_folder
-from edc_pipeline.spool.layout import LOCK
+from edc_pipeline.spool.layout import LOCK, SUCCESSOR
 
 # Somebody who only looks (`current_owner`) holds the lock for microseconds; wait those out.
 _PATIENCE_S: Final = 0.5
@@ -39,26 +39,48 @@ class SpoolIsOwned(Exception):
         self.owner = owner
 
 
+class LockIsHeld(Exception):
+    def __init__(self, holder: Owner | None) -> None:
+        super().__init__(f"held by process {holder.pid}" if holder else "held")
+        self.holder = holder
+
+
 @contextmanager
-def own_spool(spool: Path, owner: Owner) -> Iterator[None]:
+def own_spool(spool: Path, owner: Owner, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     """Hold the spool's lock; `SpoolIsOwned` says who has it already."""
     make_durable_folder(spool)
-    descriptor = os.open(spool / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_lock(spool / LOCK, owner, patience_s))
+        except LockIsHeld as by:
+            raise SpoolIsOwned(spool, by.holder) from None
+        yield
+
+
+@contextmanager
+def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    """Hold a lock that the kernel lets go of when we die, and say in its file who we are."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if not _lock_within(descriptor, _PATIENCE_S):
-            raise SpoolIsOwned(spool, _read(descriptor))
+        if not _lock_within(descriptor, patience_s):
+            raise LockIsHeld(_read(descriptor))
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(owner), 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
-def current_owner(spool: Path) -> tuple[bool, Owner | None]:
+def successor(spool: Path) -> Owner | None:
+    """Who hears the feeds already and asks the owner to let go."""
+    return current_owner(spool, SUCCESSOR)[1]
+
+
+def current_owner(spool: Path, lock: str = LOCK) -> tuple[bool, Owner | None]:
     """Whether the lock is held, and what its holder says of itself. Disturbs nobody."""
     try:
-        descriptor = os.open(spool / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(spool / lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False, None
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -15,7 +16,7 @@ from edc_pipeline import __version__
 from edc_pipeline.events import SCHEMA_VERSION
 from edc_pipeline.spool.layout import batch_name, quarantine_files, quarantine_folder
 from edc_pipeline.spool.ledger import Source
-from edc_pipeline.spool.micro_batch import UnreadableBatch, write_table_durably
+from edc_pipeline.spool.micro_batch import FOOTER_KEY, UnreadableBatch, write_table_durably
 
 
 class QuarantinedFrame(NamedTuple):
@@ -25,6 +26,7 @@ class QuarantinedFrame(NamedTuple):
     received_at: int
     reason: str
     payload: bytes
+    events: int = 0  # of it that could be read, and lie in micro-batches
 
 
 class QuarantineFooter(msgspec.Struct, kw_only=True, frozen=True):
@@ -33,6 +35,7 @@ class QuarantineFooter(msgspec.Struct, kw_only=True, frozen=True):
     collector: str
     rows: int
     code_version: str
+    lines: list[Any] = []  # the connections as their frames need them to be read again
 
 
 _SCHEMA: Final = pa.schema(
@@ -45,6 +48,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("received_at", pa.int64(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("payload", pa.binary(), nullable=False),
+        pa.field("events", pa.int32(), nullable=False),
     ]
 )
 
@@ -57,6 +61,7 @@ def write_quarantine(
     first_frame: int,
     last_frame: int,
     frames: Sequence[QuarantinedFrame],
+    lines: Sequence[msgspec.Struct] = (),
 ) -> Path:
     rows = [(f.source.name, f.source.vendor, f.source.feed, *f[1:]) for f in frames]
     columns = [
@@ -70,29 +75,45 @@ def write_quarantine(
         collector=collector,
         rows=len(frames),
         code_version=__version__,
+        lines=[msgspec.to_builtins(line) for line in lines],
     )
     write_table_durably(path, pa.Table.from_arrays(columns, schema=_SCHEMA), footer)
     return path
+
+
+class QuarantineFile(NamedTuple):
+    frames: list[QuarantinedFrame]
+    lines: list[Any]
+
+
+def read_quarantine_file(path: Path) -> QuarantineFile:
+    try:
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        said = (table.schema.metadata or {}).get(FOOTER_KEY, b"{}")
+        lines = msgspec.json.decode(said, type=dict[str, Any]).get("lines", [])
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UnreadableBatch(f"{path.name}: {error}") from error
+    frames = [
+        QuarantinedFrame(
+            Source(row["name"], row["vendor"], row["feed"]),
+            row["connection"],
+            row["frame"],
+            row["received_at"],
+            row["reason"],
+            row["payload"],
+            row.get("events", 0),
+        )
+        for row in table.to_pylist()
+    ]
+    return QuarantineFile(frames, lines)
 
 
 def read_quarantine(spool: Path, day: dt.date) -> list[QuarantinedFrame]:
     """The quarantined frames received on a day, in the order of their files and ordinals."""
     frames = []
     for path in quarantine_files(spool, day):
-        try:
-            table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            raise UnreadableBatch(f"{path.name}: {error}") from error
-        for row in table.to_pylist():
-            source = Source(row["name"], row["vendor"], row["feed"])
-            frames.append(
-                QuarantinedFrame(
-                    source,
-                    row["connection"],
-                    row["frame"],
-                    row["received_at"],
-                    row["reason"],
-                    row["payload"],
-                )
-            )
+        with suppress(FileNotFoundError):  # a retry emptied it while we looked
+            frames += read_quarantine_file(path).frames
     return frames

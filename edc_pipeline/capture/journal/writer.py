@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -79,6 +80,8 @@ class Journal:
         self.figures = CommitFigures()
         self.committed_frame = -1
         self.problem = ""
+        # Told of frames that became durable: their lines and receive times, in order.
+        self.on_durable: Callable[[Sequence[int], Sequence[int]], None] | None = None
         self._commit_within_s = commit_within_s
         self._segment_bytes = segment_bytes
         self._segment_s = segment_s
@@ -104,6 +107,11 @@ class Journal:
     def line_count(self) -> int:
         return len(self._lines)
 
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The connections so far; grows, and never changes otherwise."""
+        return self._lines
+
     def append(self, line: int, received_at: int, payload: bytes) -> int:
         """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
         queued = self._queued
@@ -123,6 +131,11 @@ class Journal:
     def waiting_bytes(self) -> int:
         """Of the frames that are not durable yet."""
         return self._queued.payload_bytes + self._unwritten_bytes
+
+    def wait_counts_from_now(self) -> None:
+        """Frames that were kept until the spool was ours were durable with its former owner."""
+        for queued in (*self._unwritten, self._queued):
+            queued.began_s = time.monotonic()
 
     async def commit_forever(self) -> None:
         """Commit so that no frame waits longer than the interval, until cancelled.
@@ -192,6 +205,9 @@ class Journal:
         figures.commits += 1
         waited_s = time.monotonic() - taken[0].began_s
         figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
+        if self.on_durable is not None:
+            for queued in taken:
+                self.on_durable(queued.lines, queued.received_at)
         file = self._file
         if file is None:
             return
