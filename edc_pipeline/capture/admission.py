@@ -40,6 +40,8 @@ class Admission:
                 admitted.append(event)
             else:
                 reading.faults.append(fault)
+                if event.seq >= 0:  # it came: its number must not be taken for missing
+                    reading.refused += (event,)
         number_occurrences(admitted)
         reading.events = admitted
         return reading

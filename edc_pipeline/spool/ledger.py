@@ -43,8 +43,8 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS gaps (
     collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL, feed TEXT NOT NULL,
     symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER, size INTEGER,
-    state TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (collector, name, symbol, from_ns)
+    state TEXT NOT NULL, reason TEXT NOT NULL, first_seq INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (collector, name, symbol, from_ns, first_seq)
 ) STRICT;
 """
 
@@ -93,6 +93,9 @@ class Gap:
     size: int | None  # messages missed, where the vendor numbers them
     state: GapState
     reason: str
+    # The first number missing, −1 where the vendor numbers nothing. All frames of one read share
+    # their receive time, so two gaps of a symbol may differ in this alone.
+    first_seq: int = -1
 
 
 class Ledger:
@@ -109,6 +112,7 @@ class Ledger:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(_SCHEMA)
+            _add_first_seq(connection)
             with connection:
                 yield connection
         finally:
@@ -173,11 +177,11 @@ class Ledger:
                 ],
             )
             db.executemany(
-                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *(collector, g.source.name, g.source.vendor, g.source.feed, g.symbol),
-                        *(g.from_ns, g.to_ns, g.size, g.state, g.reason),
+                        *(g.from_ns, g.to_ns, g.size, g.state, g.reason, g.first_seq),
                     )
                     for g in gaps
                 ],
@@ -214,9 +218,9 @@ class Ledger:
         return [
             Gap(Source(*row[:3]), *row[3:])
             for row in self._rows(
-                "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason"
+                "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason, first_seq"
                 " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR to_ns > ?)"
-                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name",
+                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name, first_seq",
                 *(from_ns, from_ns, to_ns, to_ns),
             )
         ]
@@ -251,3 +255,15 @@ class Ledger:
             return []
         with self._open() as db:
             return db.execute(query, values).fetchall()
+
+
+def _add_first_seq(db: sqlite3.Connection) -> None:
+    """A ledger made before gaps had numbers: a primary key can't be changed in place."""
+    if any(row[1] == "first_seq" for row in db.execute("PRAGMA table_info(gaps)")):
+        return
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ALTER TABLE gaps RENAME TO gaps_without_numbers")
+        db.execute(next(s for s in _SCHEMA.split(";") if "TABLE IF NOT EXISTS gaps" in s))
+        db.execute("INSERT INTO gaps SELECT *, -1 FROM gaps_without_numbers")
+        db.execute("DROP TABLE gaps_without_numbers")
