@@ -9,19 +9,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.gap_hook import GapHook, OnGap
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
+from edc_pipeline.capture.live import Live, Subscriber
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
+from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule
+from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -52,7 +57,11 @@ class Collector:
         *,
         run_id: str = "",
         clock: Callable[[], int] = time.time_ns,
+        on_gap: OnGap | None = None,
+        watch: WatchRule = WATCH,
     ) -> None:
+        """`on_gap` is called in a thread for each gap in the ledger, when it begins and again when
+        it ends; it can neither hold up capture nor end it."""
         self.collector = collector
         self._settings = settings
         self._run_id = run_id
@@ -66,12 +75,21 @@ class Collector:
             commit_within_s=rules.commit_seconds,
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
-        self._intake = Intake(self._journal, self._queues, Admission(rules.horizon_days))
+        self._live = Live(_is_by_id(settings))
+        self._intake = Intake(
+            self._journal, self._queues, Admission(rules.horizon_days), self._live
+        )
+        self._gap_hook = GapHook(on_gap) if on_gap else None
         self._sealed: list[Segment] = []
         self._states = [
             FeedState(Source(name, feed.vendor, feed.feed))
             for name, feed in settings.enabled_feeds.items()
         ]
+        self._watch_rule = watch
+        self._watches: list[FeedWatch] = []
+        for state, feed in zip(self._states, settings.enabled_feeds.values(), strict=True):
+            state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
+            self._watches.append(FeedWatch(state, feed.spec, feed.symbols, watch))
         self._started_at = clock()
         self._many_rows = asyncio.Event()
         self._room = asyncio.Event()
@@ -93,13 +111,16 @@ class Collector:
         for state, at in await asyncio.to_thread(self._last_heard):
             self._intake.feed_fell_silent(state, at, "no collector was running")
         listening = [
-            asyncio.create_task(self._hold(state, feed, number, stop))
-            for state, feed in zip(self._states, self._settings.enabled_feeds.values(), strict=True)
+            asyncio.create_task(self._hold(state, watch, feed, number, stop))
+            for state, watch, feed in zip(
+                self._states, self._watches, self._settings.enabled_feeds.values(), strict=True
+            )
             for number in range(feed.connections)
         ]
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),
+            asyncio.create_task(self._watch_feeds()),
         ]
         try:
             await asyncio.gather(*listening)
@@ -115,13 +136,31 @@ class Collector:
             run_id=self._run_id,
             started_at=self._started_at,
             at=self._clock(),
-            feeds=[report_feed(state, stopping=self.stopping) for state in self._states],
+            feeds=[
+                report_feed(
+                    state,
+                    stopping=self.stopping,
+                    late_copies=self._live.late_copies[state.source.name],
+                )
+                for state in self._states
+            ],
             waiting_rows=self._waiting_rows,
             micro_batches=self._micro_batches,
             flushed_at=self._flushed_at,
             disk_problem=self._journal.problem or self._disk_problem,
             stopping="draining" if self.stopping else "",
+            subscribers=self._live.subscribers,
+            lost_by_subscribers=self._live.lost,
         )
+
+    def subscribe(
+        self,
+        event_types: Iterable[EventType] = EVENT_TYPES,
+        symbols: Iterable[str] | None = None,
+        limit: int = 10_000,
+    ) -> Subscriber:
+        """Live events from now on, each once, on the collector's own loop; see `capture.live`."""
+        return self._live.subscribe(event_types, symbols, limit)
 
     @property
     def gave_up(self) -> list[str]:
@@ -130,8 +169,11 @@ class Collector:
 
     # Feeds
 
-    async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
+    async def _hold(
+        self, state: FeedState, watch: FeedWatch, feed: Feed, number: int, stop: asyncio.Event
+    ) -> None:
         line = _Line(self, state, feed, number)
+        watch.lines.append(line)
         spec = feed.spec
         endpoint = Endpoint(
             url=feed.address,
@@ -163,6 +205,7 @@ class Collector:
             symbols=feed.symbols,
             options=feed.options,
             asset_classes=dict(feed.asset_classes),
+            gap=state.gaps_begun,
         )
         self._journal.new_line(line)
         return line
@@ -187,6 +230,17 @@ class Collector:
     def fell_silent(self, state: FeedState, reason: str) -> None:
         since = state.last_frame_at or self._started_at
         self._intake.feed_fell_silent(state, since, reason)
+
+    def connection_ended(self, state: FeedState, connection: str) -> None:
+        self._intake.tell(state, state.continuity.connection_ended(connection))
+
+    async def _watch_feeds(self) -> None:
+        while True:
+            await asyncio.sleep(self._watch_rule.feed.look_every_s)
+            for watch in self._watches:
+                watch.look(
+                    self._intake, time.monotonic(), self._clock(), reading=self._room.is_set()
+                )
 
     @property
     def stopping(self) -> bool:
@@ -219,7 +273,8 @@ class Collector:
             day_changed
             or waiting.row_count >= rules.flush_rows
             or waiting.byte_count >= _QUARANTINE_BYTES
-            or bool(waiting.gaps)
+            # Gaps in numbers may be many, and the journal has them meanwhile.
+            or any(gap.first_seq < 0 for gap in waiting.gaps)
             or time.monotonic() - self._flushed_s >= rules.flush_seconds
         )
 
@@ -262,6 +317,8 @@ class Collector:
         self._micro_batches += len(paths)
         self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
         self._make_room()
+        if self._gap_hook is not None:
+            self._gap_hook.tell(taken.gaps)
         await self._retire_segments(taken.last_frame)
 
     async def _retire_segments(self, through_frame: int) -> None:
@@ -287,6 +344,9 @@ class Collector:
     async def _drain(self) -> None:
         if self._writing is not None:
             await self._writing  # a flush that was under way
+        self._live.close()
+        for state in self._states:
+            self._intake.tell(state, state.continuity.settle(None))
         await self._flush()
         await self._journal.close()
         await self._retire_segments(self._journal.committed_frame)
@@ -310,6 +370,8 @@ class _Line:
     opens: int = 0
     line: Line | None = None
     session: Session | None = None
+    standing_since_s: float | None = None
+    reconnect: str = ""  # why, once the watch has asked for it
 
     def opened(self) -> Sequence[str]:
         self.state.connections += 1
@@ -319,16 +381,38 @@ class _Line:
         self.line = self.collector.open_line(self.state, self.feed, connection)
         self.opens += 1
         self.session = self.collector.open_session(self.feed)
+        self.standing_since_s, self.reconnect = time.monotonic(), ""
         log.info("%s: connected", name)
         return self.session.opening()
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         assert self.session is not None
         assert self.line is not None
-        return self.collector.take(self.state, self.line, self.session, payload, received_at)
+        heard = self.collector.take(self.state, self.line, self.session, payload, received_at)
+        if self.reconnect:
+            reason, self.reconnect = self.reconnect, ""
+            if not heard.data:  # else it speaks again by itself
+                return replace(heard, reconnect=reason)
+        return heard
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.session is not None and self.session.acknowledged
+
+    def begin_anew(self) -> None:
+        if self.session is not None and self.line is not None:
+            self.line = self.collector.open_line(self.state, self.feed, self.line.connection)
+
+    def ask_to_reconnect(self, reason: str) -> None:
+        """At the next frame, a heartbeat if it is mute; the transport ends what beats no more."""
+        if self.session is not None:
+            self.reconnect = reason
 
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
+        self.standing_since_s = None
+        if stood and self.line is not None:
+            self.collector.connection_ended(self.state, self.line.connection)
         self.state.connections -= stood
         if self.collector.stopping:
             return
@@ -342,6 +426,18 @@ class _Line:
 
     async def room(self) -> None:
         await self.collector.room()
+
+
+def _is_by_id(settings: Settings) -> Callable[[AnyEvent], bool]:
+    by_id = {
+        (feed.vendor, feed.feed, event_type)
+        for feed in settings.enabled_feeds.values()
+        for event_type, rule in feed.spec.identity.items()
+        if rule.kind == "id"
+    }
+    if not by_id:
+        return lambda _: False
+    return lambda e: bool(e.event_id) and (e.vendor, e.feed, e.event_type) in by_id
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

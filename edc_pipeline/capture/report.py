@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.events import EventType
+
+SILENT_SYMBOLS_SHOWN: Final = 20
 
 
 class FeedReport(msgspec.Struct, kw_only=True):
@@ -24,6 +28,11 @@ class FeedReport(msgspec.Struct, kw_only=True):
     symbols: int
     last_frame_at: int | None
     last_problem: str
+    subscription: str = ""  # refused, or not acknowledged in time; empty: nothing is the matter
+    # Symbols asked for and never heard, or that used to speak and do not, though the feed does.
+    silent_symbols: list[str] = []  # the first of them; all in number:
+    silent_symbol_count: int = 0
+    late_copies: int = 0  # events that live subscribers had from another connection already
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -38,6 +47,8 @@ class Report(msgspec.Struct, kw_only=True):
     flushed_at: int | None
     disk_problem: str
     stopping: str
+    subscribers: int = 0
+    lost_by_subscribers: int = 0  # events, oldest first, that slow subscribers did not take
 
     @property
     def events(self) -> dict[EventType, int]:
@@ -48,7 +59,7 @@ class Report(msgspec.Struct, kw_only=True):
         return totals
 
 
-def report_feed(state: FeedState, *, stopping: bool) -> FeedReport:
+def report_feed(state: FeedState, *, stopping: bool, late_copies: int = 0) -> FeedReport:
     return FeedReport(
         name=state.source.name,
         vendor=state.source.vendor,
@@ -62,7 +73,11 @@ def report_feed(state: FeedState, *, stopping: bool) -> FeedReport:
         quarantined=state.frames.quarantined,
         bytes=state.frames.bytes,
         events=dict(state.events),
-        symbols=len(state.symbols),
+        symbols=len(state.symbols | state.symbols_before),
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
+        subscription=state.subscription,
+        silent_symbols=state.silent_symbols[:SILENT_SYMBOLS_SHOWN],
+        silent_symbol_count=len(state.silent_symbols),
+        late_copies=late_copies,
     )
