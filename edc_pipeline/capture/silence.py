@@ -10,7 +10,8 @@ What a feed does is learned from the feed itself, and forgotten within the hour:
   pause, so one hiccup of the network does not make it deaf, and a feed that speaks in bursts
   is known to;
 - its rate: decayed over half a minute, and held from the moment it fell silent, so that a market
-  that thins out towards its close is not measured by its opening.
+  that thins out towards its close is not measured by its opening. Each half hour by the clock it
+  begins at nothing: what was usual at 15:59 is not expected at 16:01.
 
 It is mute after six of its usual longest pauses, at least 15 s, if 50 frames should have come by
 then. A feed with 3 frames/s or more has pauses of about 4 s at the most in an hour (ln(10,800)/3,
@@ -56,7 +57,7 @@ class SilenceRule:
 FEED: Final = SilenceRule()
 # One symbol of a feed that speaks: reported, no gap. A halt looks the same, and lasts 5 minutes
 # and more; a look counts as one frame at the most.
-SYMBOL: Final = SilenceRule(at_least_s=60.0, pauses=8.0, learn_s=600.0, recent_s=600.0)
+SYMBOL: Final = SilenceRule(at_least_s=60.0, pauses=8.0, learn_s=600.0, recent_s=120.0)
 MOST_SYMBOLS: Final = 20_000  # followed; about 0.4 kB each
 
 
@@ -72,18 +73,28 @@ class Silence:
 class Rhythm:
     """How often one feed, or one symbol, speaks."""
 
-    __slots__ = ("_began_s", "_heard_s", "_longest", "_rule", "_span_ends_s", "_spoke_s", "_weight")
+    __slots__ = (
+        "_began_s",
+        "_half_hour",
+        "_heard_s",
+        "_longest",
+        "_rule",
+        "_span_ends_s",
+        "_spoke_s",
+        "_weight",
+    )
 
     def __init__(self, rule: SilenceRule) -> None:
         self._rule = rule
         self._began_s: float | None = None
         self._spoke_s: float | None = None  # None: nothing is expected, we were not listening
+        self._half_hour = 0
         self._heard_s = 0.0
         self._weight = 0.0  # frames up to then, decayed
         self._longest: deque[float] = deque(maxlen=rule.spans)
         self._span_ends_s = 0.0
 
-    def spoke(self, now_s: float, frames: int) -> None:
+    def spoke(self, now_s: float, now_ns: int, frames: int) -> None:
         """So many frames came since the look before."""
         rule = self._rule
         if self._began_s is None:
@@ -93,6 +104,9 @@ class Rhythm:
             self._longest.append(0.0)
         if self._spoke_s is not None:
             self._longest[-1] = max(self._longest[-1], now_s - self._spoke_s)
+        half_hour = now_ns // _HALF_HOUR_NS
+        if rule.edges and half_hour != self._half_hour:
+            self._weight, self._half_hour = 0.0, half_hour
         self._weight = self._weight * math.exp((self._heard_s - now_s) / rule.recent_s) + frames
         self._spoke_s = self._heard_s = now_s
 
@@ -130,7 +144,7 @@ class SymbolRhythms:
         self._rule = rule
         self._rhythms: dict[str, Rhythm] = {}
 
-    def spoke(self, symbols: Iterable[str], now_s: float) -> None:
+    def spoke(self, symbols: Iterable[str], now_s: float, now_ns: int) -> None:
         rhythms = self._rhythms
         for symbol in symbols:
             rhythm = rhythms.get(symbol)
@@ -138,7 +152,7 @@ class SymbolRhythms:
                 if len(rhythms) >= MOST_SYMBOLS:
                     continue
                 rhythm = rhythms[symbol] = Rhythm(self._rule)
-            rhythm.spoke(now_s, 1)
+            rhythm.spoke(now_s, now_ns, 1)
 
     def not_listening(self) -> None:
         for rhythm in self._rhythms.values():

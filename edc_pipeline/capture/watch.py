@@ -92,7 +92,7 @@ class FeedWatch:
         )
         if came:
             self._speaking_s += 0.0 if late else passed_s
-            self._rhythm.spoke(now_s, came)
+            self._rhythm.spoke(now_s, now_ns, came)
             return
         self._look_at_silence(intake, now_s, now_ns)
 
@@ -125,7 +125,7 @@ class FeedWatch:
         state = self._state
         spoke, state.symbols = state.symbols, set()
         state.symbols_before |= spoke
-        self._symbols.spoke(spoke, now_s)
+        self._symbols.spoke(spoke, now_s, now_ns)
         if now_s < self._symbols_due_s:
             return
         self._symbols_due_s = now_s + self._rule.symbols_every_s
