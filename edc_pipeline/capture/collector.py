@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
@@ -30,6 +30,7 @@ from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.transports.backoff import Backoff
 from edc_pipeline.transports.contract import GaveUp, Heard
 from edc_pipeline.transports.websocket import Endpoint, keep_connected
 from edc_pipeline.vendors.contract import Session
@@ -87,6 +88,7 @@ class Collector:
         ]
         self._watch_rule = watch
         self._watches: list[FeedWatch] = []
+        self._lines: list[_Line] = []
         for state, feed in zip(self._states, settings.enabled_feeds.values(), strict=True):
             state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
             self._watches.append(FeedWatch(state, feed.spec, feed.symbols, watch))
@@ -121,6 +123,7 @@ class Collector:
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),
             asyncio.create_task(self._watch_feeds()),
+            asyncio.create_task(self._end_lines()),
         ]
         try:
             await asyncio.gather(*listening)
@@ -174,6 +177,7 @@ class Collector:
     ) -> None:
         line = _Line(self, state, feed, number)
         watch.lines.append(line)
+        self._lines.append(line)
         spec = feed.spec
         endpoint = Endpoint(
             url=feed.address,
@@ -182,7 +186,13 @@ class Collector:
             fatal_statuses=feed.vendor_rules.fatal_statuses,
         )
         try:
-            await keep_connected(endpoint, line, stop=stop, clock=self._clock)
+            backoff = Backoff()
+            while not stop.is_set():
+                # Ends with capture, or when the watch wants this connection made anew.
+                line.end.clear()
+                await keep_connected(
+                    endpoint, line, stop=line.end, backoff=backoff, clock=self._clock
+                )
         except GaveUp as reason:
             state.gave_up = str(reason)
             log.error("%s: gave up: %s", state.source.name, reason)
@@ -233,6 +243,11 @@ class Collector:
 
     def connection_ended(self, state: FeedState, connection: str) -> None:
         self._intake.tell(state, state.continuity.connection_ended(connection))
+
+    async def _end_lines(self) -> None:
+        await self._stop.wait()
+        for line in self._lines:
+            line.end.set()
 
     async def _watch_feeds(self) -> None:
         while True:
@@ -372,6 +387,7 @@ class _Line:
     session: Session | None = None
     standing_since_s: float | None = None
     reconnect: str = ""  # why, once the watch has asked for it
+    end: asyncio.Event = field(default_factory=asyncio.Event)
 
     def opened(self) -> Sequence[str]:
         self.state.connections += 1
@@ -388,12 +404,7 @@ class _Line:
     def frame(self, payload: bytes, received_at: int) -> Heard:
         assert self.session is not None
         assert self.line is not None
-        heard = self.collector.take(self.state, self.line, self.session, payload, received_at)
-        if self.reconnect:
-            reason, self.reconnect = self.reconnect, ""
-            if not heard.data:  # else it speaks again by itself
-                return replace(heard, reconnect=reason)
-        return heard
+        return self.collector.take(self.state, self.line, self.session, payload, received_at)
 
     @property
     def acknowledged(self) -> bool:
@@ -404,12 +415,14 @@ class _Line:
             self.line = self.collector.open_line(self.state, self.feed, self.line.connection)
 
     def ask_to_reconnect(self, reason: str) -> None:
-        """At the next frame, a heartbeat if it is mute; the transport ends what beats no more."""
+        """`Heard.reconnect` would wait for a frame, and a mute vendor may send none at all."""
         if self.session is not None:
             self.reconnect = reason
+            self.end.set()
 
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
+        reason, self.reconnect = self.reconnect or reason, ""
         self.standing_since_s = None
         if stood and self.line is not None:
             self.collector.connection_ended(self.state, self.line.connection)

@@ -87,6 +87,9 @@ class _Recovery:
 
     def run(self) -> Recovered:
         flushed = self._ledger.flushed_frame(self._collector)
+        # All in the spool already: it lived until its last flush at least. Its death, not this
+        # moment, begins the gap until the next collector.
+        last_sign = self._ledger.last_sign_of(self._collector)
         self._interrupted_end = _interrupted_flush(self._spool, self._collector, flushed + 1)
         self._queues = Queues(first_frame=flushed + 1)
         self._ledger.collector_started(self._collector, self._clock())
@@ -100,7 +103,7 @@ class _Recovery:
         for continuity in self._continuity.values():
             self._queues.waiting.gaps += continuity.settle(None)
         self._flush()
-        ended_at = self._done.last_heard or self._clock()
+        ended_at = self._done.last_heard or last_sign or self._clock()
         self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
         for path in segments:
             path.unlink(missing_ok=True)

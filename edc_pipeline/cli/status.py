@@ -115,7 +115,7 @@ def _show(found: dict[str, Any], now_ns: int) -> None:
                 f"{feed['quarantined']:,}",
                 f"{feed['reconnects']:,}",
                 terminal.ago(feed["last_frame_at"], now_ns),
-                feed["last_problem"],
+                _problems(feed),
             )
         terminal.show(feeds)
     days = terminal.table(
@@ -133,6 +133,17 @@ def _show(found: dict[str, Any], now_ns: int) -> None:
             _day_state(row),
         )
     terminal.show(days if found["days"] else f"no micro-batches in {found['spool']}")
+
+
+def _problems(feed: dict[str, Any]) -> str:
+    """A collector of an older version says less of itself."""
+    said = [feed["last_problem"]]
+    if (asked := feed.get("subscription", "")) and asked not in said:
+        said.append(asked)
+    if silent := feed.get("silent_symbols"):
+        more = feed["silent_symbol_count"] - len(silent)
+        said.append(f"not heard: {', '.join(silent)}{f' and {more} more' if more else ''}")
+    return "; ".join(filter(None, said))
 
 
 def _headline(found: dict[str, Any], now_ns: int) -> str:

@@ -128,7 +128,13 @@ class Ledger:
             )
 
     def collector_stopped(self, collector: str, at: int, ended: str) -> None:
+        """Its open gaps end with it: the time until the next collector is a gap of its own."""
         with self._open() as db:
+            db.execute(
+                "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed'"
+                " WHERE collector = ? AND to_ns IS NULL",
+                (at, collector),
+            )
             db.execute(
                 "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
                 (at, ended, collector),
@@ -229,6 +235,12 @@ class Ledger:
         """Up to which frame a collector's frames are in the spool and counted; −1: none."""
         rows = self._rows("SELECT flushed_frame FROM collectors WHERE collector = ?", collector)
         return int(rows[0][0]) if rows else -1
+
+    def last_sign_of(self, collector: str) -> int | None:
+        """When a collector flushed last, or else started (ns)."""
+        query = "SELECT coalesce(flushed_at, started_at) FROM collectors WHERE collector = ?"
+        rows = self._rows(query, collector)
+        return int(rows[0][0]) if rows else None
 
     def last_heard(self) -> dict[Source, int]:
         """By feed, when the last collector that took it stopped, or flushed last (ns)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -116,6 +116,7 @@ def sends(*messages: str, then_s: float = 60.0) -> Script:
     async def script(connection: ServerConnection) -> None:
         for each in messages:
             await connection.send(each)
-        await asyncio.sleep(then_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(connection.wait_closed(), then_s)
 
     return script

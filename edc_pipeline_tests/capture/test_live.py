@@ -76,7 +76,7 @@ def taken(live: Live, events: list[AnyEvent], **asked: object) -> list[AnyEvent]
 
 
 def test_a_subscriber_gets_what_it_asked_for() -> None:
-    events = [trade(1), quote(), trade(2, "QQQ"), quote("QQQ")]
+    events: list[AnyEvent] = [trade(1), quote(), trade(2, "QQQ"), quote("QQQ")]
     assert taken(Live(), events, types=("trade",)) == [events[0], events[2]]
     assert taken(Live(), events, symbols=["QQQ"]) == events[2:]
     assert taken(Live(), events) == events
@@ -97,14 +97,13 @@ def test_a_slow_subscriber_loses_the_oldest_and_others_lose_nothing() -> None:
 
 def test_nobody_listens_after_the_last_has_left() -> None:
     live = Live()
-    assert not live.listening
+    assert live.subscribers == 0
     one, two = live.subscribe(("trade",), None, 1), live.subscribe(("trade",), None, 1)
     one.close()
-    assert live.listening
+    assert (live.subscribers, live.listening) == (1, True)
     two.close()
     two.close()
-    assert not live.listening
-    assert live.subscribers == 0
+    assert (live.subscribers, live.listening) == (0, False)
 
 
 def test_a_waiting_subscriber_wakes_for_an_event_and_for_the_end() -> None:

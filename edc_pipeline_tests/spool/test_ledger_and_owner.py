@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -59,6 +60,41 @@ def test_a_gap_opens_and_closes_in_one_entry(tmp_path: Path) -> None:
     assert ledger.gaps(0, 100) == []
     assert ledger.gaps(199, 300) == [closed]
     assert ledger.gaps(200, 300) == []
+
+
+def test_gaps_of_one_instant_differ_by_their_numbers(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.collector_started("a", 1)
+    gaps = [Gap(STOCKS, "SPY", 100, 100, 2, "closed", "lacks", first) for first in (3, 9)]
+    ledger.flushed("a", through_frame=0, at=1, frames={}, events={}, gaps=gaps)
+    assert ledger.gaps() == gaps
+
+
+def test_a_collector_that_ends_leaves_no_gap_open(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.collector_started("a", 1)
+    opened = Gap(STOCKS, "", 100, None, None, "open", "cut")
+    ledger.flushed("a", through_frame=0, at=1, frames={}, events={}, gaps=[opened])
+    ledger.collector_stopped("a", 150, "stopped")
+    assert ledger.gaps() == [Gap(STOCKS, "", 100, 150, None, "closed", "cut")]
+
+
+def test_a_ledger_from_before_gaps_had_numbers_is_brought_up_to_date(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(ledger.path)
+    db.execute(
+        "CREATE TABLE gaps (collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL,"
+        " feed TEXT NOT NULL, symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER,"
+        " size INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL,"
+        " PRIMARY KEY (collector, name, symbol, from_ns)) STRICT"
+    )
+    db.execute("INSERT INTO gaps VALUES ('a', 's', 'v', 'f', '', 1, 2, NULL, 'closed', 'cut')")
+    db.commit()
+    db.close()
+    for _ in range(2):
+        (gap,) = ledger.gaps()
+        assert (gap.from_ns, gap.to_ns, gap.reason, gap.first_seq) == (1, 2, "cut", -1)
 
 
 def test_who_was_heard_last(tmp_path: Path) -> None:
