@@ -74,6 +74,8 @@ class Admission:
                 admitted.append(event)
             else:
                 reading.faults.append(fault)
+                if event.seq >= 0:  # it came: its number must not be taken for missing
+                    reading.refused += (event,)
         return admitted
 
     def _beyond_horizon(self, ts_event: int, received_at: int) -> str:

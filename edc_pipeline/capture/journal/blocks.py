@@ -55,6 +55,9 @@ class Line(msgspec.Struct, kw_only=True, frozen=True):
     symbols: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     asset_classes: dict[str, str] = {}
+    # How many gaps of this feed had begun when the line did: its first frame ends the latest. A
+    # connection that fell silent and speaks again gets a new line.
+    gap: int = 0
 
 
 @dataclass(frozen=True, slots=True)

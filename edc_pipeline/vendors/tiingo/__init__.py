@@ -30,6 +30,8 @@ from edc_pipeline.vendors.tiingo.symbols import check_symbol, to_symbol, to_tick
 _HEARTBEAT_S: Final = 30.0
 # Two heartbeats may be late, the third says that the connection is dead (75–90 s are advised).
 _STALE_AFTER_S: Final = 80.0
+# The answer to a subscription comes at once; a second is long, ten leave room for a slow line.
+_ACKNOWLEDGES_WITHIN_S: Final = 10.0
 
 _LEVELS: Final[dict[str, tuple[int, ...]]] = {
     "iex": (0, 5, 6),
@@ -166,7 +168,7 @@ class TiingoSession:
         self._subscription = subscription
         self._token = token
         self._decode = decoder(subscription)
-        self._acknowledged = False
+        self.acknowledged = False
 
     def opening(self) -> Sequence[str]:
         asked = self._subscription
@@ -184,8 +186,8 @@ class TiingoSession:
         if reading.control is None:
             return reading
         if reading.control.kind == "acknowledged":
-            self._acknowledged = True
-        elif reading.control.kind == "transient" and not self._acknowledged:
+            self.acknowledged = True
+        elif reading.control.kind == "transient" and not self.acknowledged:
             return control("fatal", reading.control.detail)
         return reading
 
@@ -221,6 +223,7 @@ def _feed(name: str, title: str, path: str, **facts: Any) -> FeedSpec:
         options_help=f"threshold_level: {levels} (default {_DEFAULT_LEVEL[name]})",
         heartbeat_s=_HEARTBEAT_S,
         stale_after_s=_STALE_AFTER_S,
+        acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
         event_types=tuple(facts["identity"]),
         **facts,
     )
