@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -108,6 +109,10 @@ def _warm_up() -> None:
     # which holds the event loop (80 ms with pandas and Dagster loaded).
     gc.collect()
     gc.freeze()
+    # A commit's thread asks for Python's lock some ten times, and waits so long for it each time
+    # that the event loop is busy: with the usual 5 ms, frames at 50,000/s were durable after 110 to
+    # 133 ms (p99), with 1 ms after 59 to 87.
+    sys.setswitchinterval(0.001)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 from edc_pipeline.cli import COMMANDS
-from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.owner import current_owner
 from edc_pipeline_tests.cli.calling import Said, edc, start
@@ -63,9 +62,10 @@ def home(tmp_path: Path, exchange: int) -> Path:
 
 
 def capturing(home: Path) -> subprocess.Popen[str]:
-    """A capture that has already flushed once."""
+    """A capture that has already flushed once: the ledger's entry comes last."""
     process = start("capture", cwd=home)
-    until(lambda: process.poll() is not None or any(days_in(home / "data" / "spool")))
+    ledger = Ledger(home / "data" / "spool")
+    until(lambda: process.poll() is not None or bool(ledger.frames()))
     assert process.poll() is None, process.communicate()
     return process
 

@@ -175,6 +175,8 @@ class NewRow(msgspec.Struct, Generic[Row], gc=False):
     response: None = None  # never there; with one, the frame is not this simple
 
 
+OnePass = tuple[msgspec.json.Decoder[Any], Callable[[Any, Labels], list[AnyEvent]]]
+
 _IEX: Final = msgspec.json.Decoder(IexQuote | IexTrade | IexBreak)
 _REFERENCE: Final = msgspec.json.Decoder(ReferencePrice)
 _EQUITY_QUOTE: Final = msgspec.json.Decoder(EquityQuote)
@@ -192,8 +194,10 @@ _NEW_BOATS: Final = msgspec.json.Decoder(NewRow[BoatsQuote | BoatsTrade | BoatsB
 
 _REFERENCE_LENGTH: Final = 3
 _REFERENCE_LEVEL: Final = 6
-# Tickers whose spelling is remembered: the vendor has some 100,000, a subscription far fewer.
+# Tickers whose spelling is remembered: the vendor has some 100,000, a subscription far fewer. None
+# that is longer than any ticker, or a hostile sender could fill the memory with them.
 _TICKERS_KEPT: Final = 65_536
+_TICKER_LENGTH: Final = 40
 
 
 class RowReader:
@@ -210,25 +214,19 @@ class RowReader:
         self._fallback = fallback
         self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
 
-    def one_pass(
-        self, feed: str, level: object
-    ) -> tuple[msgspec.json.Decoder[NewRow[Any]], Callable[[Any, Labels], list[AnyEvent]]] | None:
+    def one_pass(self, feed: str, level: object) -> OnePass | None:
         """A decoder of whole frames for what this subscription nearly always brings, and what
         makes events of its rows. All that it reads, the other readers read alike."""
         if feed in {"iex", "equity"} and level == _REFERENCE_LEVEL:
             return _NEW_REFERENCE, self._reference
-        match feed:
-            case "iex":
-                return _NEW_IEX, self._iex
-            case "equity":
-                return _NEW_EQUITY_QUOTE, self._equity
-            case "fx":
-                return _NEW_FX, self._fx
-            case "crypto":
-                return _NEW_CRYPTO, self._crypto
-            case "boats":
-                return _NEW_BOATS, self._boats
-        return None
+        ways: dict[str, OnePass] = {
+            "iex": (_NEW_IEX, self._iex),
+            "equity": (_NEW_EQUITY_QUOTE, self._equity),
+            "fx": (_NEW_FX, self._fx),
+            "crypto": (_NEW_CRYPTO, self._crypto),
+            "boats": (_NEW_BOATS, self._boats),
+        }
+        return ways.get(feed)
 
     # Any row, as bytes
 
@@ -309,7 +307,8 @@ class RowReader:
             known = symbol, self._asset_classes.get(symbol) or _ASSET_CLASSES[feed]
             if len(self._known) >= _TICKERS_KEPT:
                 self._known.clear()
-            self._known[feed, ticker] = known
+            if len(ticker) <= _TICKER_LENGTH:
+                self._known[feed, ticker] = known
         return known
 
     def _quote(

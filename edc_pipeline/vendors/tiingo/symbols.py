@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 PAIR_FEEDS: Final = frozenset({"fx", "crypto"})
@@ -28,7 +27,6 @@ def to_ticker(feed: str, symbol: str) -> str:
     return symbol.replace(".", "-").lower()
 
 
-@lru_cache(maxsize=65_536)
 def to_symbol(feed: str, ticker: str) -> str:
     """Tiingo's spelling → ours. For crypto a guess by what pairs are quoted in; a subscription's
     own spelling goes before it."""
