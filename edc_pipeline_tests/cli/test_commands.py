@@ -65,7 +65,12 @@ def home(tmp_path: Path, exchange: int) -> Path:
 def capturing(home: Path) -> subprocess.Popen[str]:
     """A capture that has already flushed once."""
     process = start("capture", cwd=home)
-    until(lambda: process.poll() is not None or any(days_in(home / "data" / "spool")))
+    spool = home / "data" / "spool"
+
+    def counted() -> bool:  # files come first: killed in between, they count for nothing yet
+        return any(Ledger(spool).events_out(*found) for found in days_in(spool))
+
+    until(lambda: process.poll() is not None or counted())
     assert process.poll() is None, process.communicate()
     return process
 
