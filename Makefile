@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo test crash lint picture clean
+.PHONY: help install dev demo test crash bench-capture lint picture clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 3
@@ -34,6 +34,10 @@ lint: $(VENV)/.dev
 # kill -9 at random instants, then account for every frame: make crash KILLS=2000 SEED=7
 crash: $(VENV)/.dev
 	@$(BIN)/python -m edc_pipeline_tests.crash.campaign --kills $(or $(KILLS),2000) $(if $(SEED),--seed $(SEED))
+
+# Capture beside a plain implementation, as ratios. More rounds: make bench-capture ARGS="--rounds 7"
+bench-capture: $(VENV)/.core
+	@$(BIN)/python benchmarks/capture.py $(ARGS)
 
 # The picture in README.md, from a running UI. Needs Chromium and Node.js.
 picture: $(VENV)/.dev

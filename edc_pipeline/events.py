@@ -137,10 +137,6 @@ LINEAGE_COLUMNS: Final[tuple[Column, ...]] = (
     Column("frame", "int64", "the frame's ordinal in its collector's journal", content=False),
 )
 
-ROW_OF: Final[dict[EventType, Callable[[Any], tuple[Any, ...]]]] = {
-    event_type: attrgetter(*(c.name for c in columns)) for event_type, columns in COLUMNS.items()
-}
-
 
 def content_columns(event_type: EventType) -> tuple[str, ...]:
     """The columns that say what the vendor said: two events that agree in all are the same content.
@@ -183,7 +179,34 @@ def number_occurrences(events: Sequence[AnyEvent]) -> None:
 
 
 def first_fault(event: AnyEvent) -> str | None:
-    """Why this event must not be stored, or None. The last gate before the spool."""
+    """Why this event must not be stored, or None. The last gate before the spool.
+
+    All is looked at in one go, so that nearly every event costs 0.3 µs here. What does not pass
+    is looked at piece by piece (1.0 µs): it has a fault, or its texts are long only together.
+    """
+    texts = event.symbol + event.venue + event.event_id
+    if isinstance(event, Quote):
+        infinite = (
+            isinf(event.bid_price)
+            or isinf(event.bid_size)
+            or isinf(event.ask_price)
+            or isinf(event.ask_size)
+        )
+    else:
+        infinite = isinf(event.price) or isinf(event.size)
+        texts += event.conditions if isinstance(event, Trade) else event.kind
+    if (
+        infinite
+        or len(texts) > MAX_TEXT_LENGTH
+        or not event.symbol
+        or not texts.isprintable()
+        or not NS_MIN <= event.ts_event <= NS_MAX
+    ):
+        return _fault(event)
+    return None
+
+
+def _fault(event: AnyEvent) -> str | None:
     if not event.symbol:
         return "symbol: empty"
     for name, text in _texts(event):

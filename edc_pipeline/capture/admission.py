@@ -5,11 +5,12 @@ Pure: a frame or a reading in, a reading out.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from typing import Final
 
-from edc_pipeline.events import first_fault, number_occurrences
-from edc_pipeline.market_day import DayFinder
+from edc_pipeline.events import NS_MAX, NS_MIN, AnyEvent, first_fault, number_occurrences
+from edc_pipeline.market_day import DayFinder, day_bounds, midnight_ns
 from edc_pipeline.vendors.contract import Reading, Session
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,12 @@ class Admission:
     def __init__(self, horizon_days: int | None) -> None:
         self._horizon_days: Final = horizon_days  # None: no horizon (`edc decode` of old frames)
         self._day_of: Final = DayFinder()
+        # While frames are received between these two instants …
+        self._received_from = 0
+        self._received_before = 0
+        # … events between these two are within the horizon.
+        self._from = NS_MIN
+        self._before = NS_MAX + 1
 
     def read(self, session: Session, payload: bytes, received_at: int) -> Reading:
         """Read a frame and admit what it holds. A vendor's bug must not cost the frame."""
@@ -31,25 +38,48 @@ class Admission:
             return Reading(faults=[f"the reader failed: {type(error).__name__}"])
 
     def admit(self, reading: Reading, received_at: int) -> Reading:
-        if not reading.events:
+        events = reading.events
+        if not events:
             return reading
+        if not self._received_from <= received_at < self._received_before:
+            self._look_up(received_at)
+        for event in events:
+            if not self._from <= event.ts_event < self._before or first_fault(event):
+                reading.events = self._without_faulty(reading, received_at)
+                break
+        if len(reading.events) > 1:
+            number_occurrences(reading.events)
+        return reading
+
+    def _look_up(self, received_at: int) -> None:
+        """The bounds of the day of receipt and of the horizon around it: once a day."""
+        day = self._day_of(received_at)
+        self._received_from, self._received_before = day_bounds(day)
+        days = self._horizon_days
+        if days is None:
+            return
+        # As ordinals: a wide horizon reaches beyond the dates that Python knows.
+        first, last = day.toordinal() - days, day.toordinal() + days + 1
+        knows = first >= dt.date.min.toordinal(), last <= dt.date.max.toordinal()
+        self._from = midnight_ns(dt.date.fromordinal(first)) if knows[0] else NS_MIN
+        self._before = midnight_ns(dt.date.fromordinal(last)) if knows[1] else NS_MAX + 1
+
+    def _without_faulty(self, reading: Reading, received_at: int) -> list[AnyEvent]:
         admitted = []
         for event in reading.events:
-            fault = first_fault(event) or self._beyond_horizon(event.ts_event, received_at)
+            fault = first_fault(event)
+            if fault is None and not self._from <= event.ts_event < self._before:
+                fault = self._beyond_horizon(event.ts_event, received_at)
             if fault is None:
                 admitted.append(event)
             else:
                 reading.faults.append(fault)
-        number_occurrences(admitted)
-        reading.events = admitted
-        return reading
+                if event.seq >= 0:  # it came: its number must not be taken for missing
+                    reading.refused += (event,)
+        return admitted
 
-    def _beyond_horizon(self, ts_event: int, received_at: int) -> str | None:
-        if self._horizon_days is None:
-            return None
+    def _beyond_horizon(self, ts_event: int, received_at: int) -> str:
         day, received = self._day_of(ts_event), self._day_of(received_at)
-        if abs((day - received).days) <= self._horizon_days:
-            return None
         return (
             f"ts_event: {day} is more than {self._horizon_days} days from its receipt on {received}"
         )

@@ -9,28 +9,34 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.connection import FeedConnection
+from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.gap_hook import GapHook, OnGap
 from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
+from edc_pipeline.capture.live import Live, Subscriber, told_by_id
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
 from edc_pipeline.capture.shape_memory import ShapeMemory
 from edc_pipeline.capture.supply import Supply
+from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule
+from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
-from edc_pipeline.transports.contract import GaveUp, Heard
+from edc_pipeline.transports.backoff import Backoff
+from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.websocket import Endpoint, keep_connected
 from edc_pipeline.vendors.contract import Session
 
@@ -57,7 +63,11 @@ class Collector:
         *,
         run_id: str = "",
         clock: Callable[[], int] = time.time_ns,
+        on_gap: OnGap | None = None,
+        watch: WatchRule = WATCH,
     ) -> None:
+        """`on_gap` is called in a thread for each gap in the ledger, when it begins and again when
+        it ends; it can neither hold up capture nor end it."""
         self.collector = collector
         self._settings = settings
         self._run_id = run_id
@@ -72,11 +82,16 @@ class Collector:
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
         self._journal.on_durable = self._time_durable
+        self._live = Live(told_by_id(settings.enabled_feeds.values()))
         admission = Admission(rules.horizon_days)
-        self._intake = Intake(self._journal, self._queues, admission, clock)
+        self._intake = Intake(self._journal, self._queues, admission, clock, self._live)
+        self.take = self._intake.take
+        self._gap_hook = GapHook(on_gap) if on_gap else None
         self._lately = Lately()
         self._of_line: list[FeedState] = []  # by the journal's number of the line
         self._sealed: list[Segment] = []
+        self._watch_rule = watch
+        self._watches: dict[str, tuple[Feed, FeedWatch]] = {}  # by the feed's name
         self._shapes = ShapeMemory(settings.spool)
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
@@ -118,6 +133,7 @@ class Collector:
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flush_when_due()),
+            asyncio.create_task(self._watch_feeds()),
         ]
         try:
             await self._supply.until_ended(stop)
@@ -141,7 +157,12 @@ class Collector:
             started_at=self._started_at,
             at=self._clock(),
             feeds=[
-                report_feed(s, stopping=self.stopping, of_late=of_late.get(s.source.name))
+                report_feed(
+                    s,
+                    stopping=self.stopping,
+                    of_late=of_late.get(s.source.name),
+                    late_copies=self._live.late_copies[s.source.name],
+                )
                 for s in self._states
             ],
             waiting_rows=self._waiting_rows,
@@ -153,6 +174,8 @@ class Collector:
             commits=self._journal.figures.commits,
             commit_interval_s=self._settings.capture.commit_seconds,
             commit_worst_s=self._journal.figures.longest_wait_s,
+            subscribers=self._live.subscribers,
+            lost_by_subscribers=self._live.lost,
         )
 
     def latencies(self) -> dict[str, Latencies]:
@@ -162,6 +185,15 @@ class Collector:
         step, now = -(-len(lines) // DURABLE_SAMPLES), self._clock()
         for line, at in zip(lines[::step], received_at[::step], strict=True):
             self._of_line[line].latencies.observe("receive_to_durable", now - at)
+
+    def subscribe(
+        self,
+        event_types: Iterable[EventType] = EVENT_TYPES,
+        symbols: Iterable[str] | None = None,
+        limit: int = 10_000,
+    ) -> Subscriber:
+        """Live events from now on, each once, on the collector's own loop; see `capture.live`."""
+        return self._live.subscribe(event_types, symbols, limit)
 
     @property
     def gave_up(self) -> list[str]:
@@ -178,14 +210,26 @@ class Collector:
         for state in self._states:
             if state.removed:  # nothing of it is missing from now on
                 self._intake.feed_delivers(state, self._clock())
+                self._watches.pop(state.source.name, None)
         return told
 
     def _new_feed(self, name: str, feed: Feed) -> FeedState:
         source = Source(name, feed.vendor, feed.feed)
         return FeedState(source, drift=self._shapes.of(source))
 
+    def _watch_over(self, state: FeedState, feed: Feed) -> FeedWatch:
+        """The watch over a feed as it is set now: a changed feed is watched anew."""
+        known = self._watches.get(state.source.name)
+        if known is not None and known[0] == feed:
+            return known[1]
+        state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
+        watch = FeedWatch(state, feed.spec, feed.symbols, self._watch_rule)
+        self._watches[state.source.name] = feed, watch
+        return watch
+
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
-        line = _Line(self, state, feed, number, stop)
+        connection = FeedConnection(self, state, feed, number, stop)
+        self._watch_over(state, feed).lines.append(connection)
         spec = feed.spec
         endpoint = Endpoint(
             url=feed.address,
@@ -193,11 +237,20 @@ class Collector:
             max_frame_bytes=spec.max_frame_bytes,
             fatal_statuses=feed.vendor_rules.fatal_statuses,
         )
+        ending = asyncio.create_task(connection.end_with(stop))
+        backoff = Backoff()
         try:
-            await keep_connected(endpoint, line, stop=stop, clock=self._clock)
+            while not stop.is_set():
+                # Ends with its feed, or when the watch wants this connection made anew.
+                connection.end.clear()
+                await keep_connected(
+                    endpoint, connection, stop=connection.end, backoff=backoff, clock=self._clock
+                )
         except GaveUp as reason:
             state.gave_up = str(reason)
             log.error("%s: gave up: %s", state.source.name, reason)
+        finally:
+            ending.cancel()
 
     def _last_heard(self) -> list[tuple[FeedState, int]]:
         heard = self._ledger.last_heard()
@@ -217,20 +270,11 @@ class Collector:
             symbols=feed.symbols,
             options=feed.options,
             asset_classes=dict(feed.asset_classes),
+            gap=state.gaps_begun,
         )
         self._journal.new_line(line)
         self._of_line.append(state)
         return line
-
-    def take(
-        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
-    ) -> Heard:
-        heard = self._intake.take(state, line, session, payload, received_at)
-        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
-            self._many_rows.set()
-        if self._is_full:
-            self._room.clear()
-        return heard
 
     @property
     def _is_full(self) -> bool:
@@ -243,11 +287,27 @@ class Collector:
         since = state.last_frame_at or self._started_at
         self._intake.feed_fell_silent(state, since, reason)
 
+    def connection_ended(self, state: FeedState, connection: str) -> None:
+        self._intake.tell(state, state.continuity.connection_ended(connection))
+
+    async def _watch_feeds(self) -> None:
+        while True:
+            await asyncio.sleep(self._watch_rule.feed.look_every_s)
+            for _, watch in list(self._watches.values()):
+                watch.look(
+                    self._intake, time.monotonic(), self._clock(), reading=self._room.is_set()
+                )
+
     @property
     def stopping(self) -> bool:
         return self._stop.is_set()
 
     def has_room(self) -> bool:
+        """Asked once a read, after its frames: here the limits are looked at."""
+        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
+            self._many_rows.set()
+        if self._is_full:
+            self._room.clear()
         return self._room.is_set()
 
     async def room(self) -> None:
@@ -274,7 +334,8 @@ class Collector:
             day_changed
             or waiting.row_count >= rules.flush_rows
             or waiting.byte_count >= _QUARANTINE_BYTES
-            or bool(waiting.gaps)
+            # Gaps in numbers may be many, and the journal has them meanwhile.
+            or any(gap.first_seq < 0 for gap in waiting.gaps)
             or time.monotonic() - self._flushed_s >= rules.flush_seconds
         )
 
@@ -319,6 +380,8 @@ class Collector:
         self._micro_batches += len(paths)
         self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
         self._make_room()
+        if self._gap_hook is not None:
+            self._gap_hook.tell(taken.gaps)
         await self._retire_segments(taken.last_frame)
         await self._shapes.keep(self._states)
 
@@ -345,6 +408,9 @@ class Collector:
     async def _drain(self) -> None:
         if self._writing is not None:
             await self._writing  # a flush that was under way
+        self._live.close()
+        for state in self._states:
+            self._intake.tell(state, state.continuity.settle(None))
         await self._flush()
         await self._journal.close()
         await self._retire_segments(self._journal.committed_frame)
@@ -354,53 +420,6 @@ class Collector:
         )
         with suppress(OSError):  # not empty: what could not be archived; recovery will try again
             self._journal.folder.rmdir()
-
-
-@dataclass(slots=True)
-class _Line:
-    """One connection of a feed, as the transport sees it. Each connect is a connection of its own:
-    what a reconnect delivers again must be told from what it delivers anew."""
-
-    collector: Collector
-    state: FeedState
-    feed: Feed
-    number: int
-    stop: asyncio.Event
-    opens: int = 0
-    line: Line | None = None
-    session: Session | None = None
-
-    def opened(self) -> Sequence[str]:
-        self.state.connections += 1
-        self.state.reconnects += self.opens > 0
-        name = self.state.source.name
-        connection = f"{self.collector.collector}/{name}/{self.number}.{self.opens}"
-        self.line = self.collector.open_line(self.state, self.feed, connection)
-        self.opens += 1
-        self.session = self.collector.open_session(self.feed)
-        log.info("%s: connected", name)
-        return self.session.opening()
-
-    def frame(self, payload: bytes, received_at: int) -> Heard:
-        assert self.session is not None
-        assert self.line is not None
-        return self.collector.take(self.state, self.line, self.session, payload, received_at)
-
-    def closed(self, reason: str) -> None:
-        stood, self.session = self.session is not None, None
-        self.state.connections -= stood
-        if self.stop.is_set():
-            return
-        self.state.last_problem = reason
-        log.warning("%s: %s", self.state.source.name, reason)
-        if not self.state.connections:
-            self.collector.fell_silent(self.state, reason)
-
-    def has_room(self) -> bool:
-        return self.collector.has_room()
-
-    async def room(self) -> None:
-        await self.collector.room()
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.queues import Waiting
 from edc_pipeline.spool.ledger import Ledger
-from edc_pipeline.spool.micro_batch import rows_to_table, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
 from edc_pipeline.spool.quarantine import QuarantinedFrame, write_quarantine
 
 
@@ -32,7 +32,7 @@ def flush(
             collector=collector,
             first_frame=waiting.first_frame,
             last_frame=waiting.last_frame,
-            table=rows_to_table(event_type, rows.events, rows.connections, rows.frames),
+            table=rows.table(),
         )
         written.append(path)
     for day, frames in waiting.quarantine.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import archive_segment
 from edc_pipeline.capture.journal.blocks import Frames, Line
@@ -86,12 +87,16 @@ class _Recovery:
         self._on_progress = on_progress
         self._ledger = Ledger(spool)
         self._admission = Admission(rules.horizon_days)
-        self._sessions: dict[int, Session | None] = {}
+        self._sessions: dict[str, Session | None] = {}  # by connection
         self._lines: dict[int, Line] = {}
+        self._continuity: dict[Source, Continuity] = {}
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
         flushed = self._ledger.flushed_frame(self._collector)
+        # All in the spool already: it lived until its last flush at least. Its death, not this
+        # moment, begins the gap until the next collector.
+        last_sign = self._ledger.last_sign_of(self._collector)
         self._interrupted_end = _interrupted_flush(self._spool, self._collector, flushed + 1)
         self._queues = Queues(first_frame=flushed + 1)
         self._ledger.collector_started(self._collector, self._clock())
@@ -102,8 +107,10 @@ class _Recovery:
             self._take(segment)
             if self._rules.raw_archive_days:
                 archive_segment(self._spool, self._collector, segment)
+        for continuity in self._continuity.values():
+            self._queues.waiting.gaps += continuity.settle(None)
         self._flush()
-        ended_at = self._done.last_heard or self._clock()
+        ended_at = self._done.last_heard or last_sign or self._clock()
         self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
         for path in segments:
             path.unlink(missing_ok=True)
@@ -125,11 +132,18 @@ class _Recovery:
             self._tell_hole(expected, block, lines)
         rows = zip(block.received_at, block.lines, block.payloads, strict=True)
         for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
-            if frame < self._queues.waiting.last_frame + 1:
-                continue  # in the spool already, or in an earlier segment that was given up
             line = lines[number]
-            reading = self._read(line, payload, received_at)
             source = Source(line.name, line.vendor, line.feed)
+            continuity = self._continuity_of(source, line)
+            if frame < self._queues.waiting.last_frame + 1:
+                # In the spool already, or in an earlier segment that was given up. What it says
+                # of numbers and staleness is needed all the same, to go on from there.
+                if continuity.concerns(line):
+                    continuity.hear(line, self._read(line, payload, received_at), received_at)
+                continue
+            reading = self._read(line, payload, received_at)
+            if continuity.concerns(line):
+                self._queues.waiting.gaps += continuity.hear(line, reading, received_at)
             self._queues.put(frame, source, line.connection, reading, payload, received_at)
             self._done.frames += 1
             self._done.events += len(reading.events)
@@ -151,13 +165,22 @@ class _Recovery:
             )
 
     def _read(self, line: Line, payload: bytes, received_at: int) -> Reading:
-        if line.number not in self._sessions:
-            self._sessions[line.number] = session_of(line)
-            self._lines[line.number] = line
-        session = self._sessions[line.number]
+        if line.connection not in self._sessions:
+            self._sessions[line.connection] = session_of(line)
+        self._lines[line.number] = line
+        session = self._sessions[line.connection]
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
         return self._admission.read(session, payload, received_at)
+
+    def _continuity_of(self, source: Source, line: Line) -> Continuity:
+        found = self._continuity.get(source)
+        if found is None:
+            vendor = VENDORS.get(line.vendor)
+            spec = vendor.feeds.get(line.feed) if vendor else None
+            rules = spec.sequence if spec else ()
+            found = self._continuity[source] = Continuity(source, rules, line.symbols)
+        return found
 
     def _flush_is_due(self, frame: int) -> bool:
         if frame <= self._interrupted_end:

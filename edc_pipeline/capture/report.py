@@ -11,6 +11,7 @@ from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.events import EventType
 
 _DRIFT_SHOWN: Final = 5
+SILENT_SYMBOLS_SHOWN: Final = 20
 
 
 class FeedReport(msgspec.Struct, kw_only=True):
@@ -34,6 +35,11 @@ class FeedReport(msgspec.Struct, kw_only=True):
     drifts: int = 0
     drift: list[str] = []  # the latest of them
     of_late: OfLate = msgspec.field(default_factory=OfLate)
+    subscription: str = ""  # refused, or not acknowledged in time; empty: nothing is the matter
+    # Symbols asked for and never heard, or that used to speak and do not, though the feed does.
+    silent_symbols: list[str] = []  # the first of them; all in number:
+    silent_symbol_count: int = 0
+    late_copies: int = 0  # events that live subscribers had from another connection already
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -52,6 +58,8 @@ class Report(msgspec.Struct, kw_only=True):
     commits: int = 0
     commit_interval_s: float = 0.0
     commit_worst_s: float = 0.0
+    subscribers: int = 0
+    lost_by_subscribers: int = 0  # events, oldest first, that slow subscribers did not take
 
     @property
     def events(self) -> dict[EventType, int]:
@@ -62,7 +70,9 @@ class Report(msgspec.Struct, kw_only=True):
         return totals
 
 
-def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = None) -> FeedReport:
+def report_feed(
+    state: FeedState, *, stopping: bool, of_late: OfLate | None = None, late_copies: int = 0
+) -> FeedReport:
     return FeedReport(
         name=state.source.name,
         vendor=state.source.vendor,
@@ -76,7 +86,7 @@ def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = No
         quarantined=state.frames.quarantined,
         bytes=state.frames.bytes,
         events=dict(state.events),
-        symbols=len(state.symbols),
+        symbols=len(state.symbols | state.symbols_before),
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
         gaps=state.gaps_begun,
@@ -84,4 +94,8 @@ def report_feed(state: FeedState, *, stopping: bool, of_late: OfLate | None = No
         drift=state.drift.known.told[-_DRIFT_SHOWN:],
         gaps_open=int(state.gap is not None),
         of_late=of_late or OfLate(),
+        subscription=state.subscription,
+        silent_symbols=state.silent_symbols[:SILENT_SYMBOLS_SHOWN],
+        silent_symbol_count=len(state.silent_symbols),
+        late_copies=late_copies,
     )

@@ -130,7 +130,7 @@ def _feeds(said: dict[str, Any], now_ns: int, *, capturing: bool) -> Any:
             f"{feed['quarantined']:,}",
             f"{feed['reconnects']:,}",
             terminal.ago(feed["last_frame_at"], now_ns),
-            feed["last_problem"],
+            _problems(feed),
         )
     return feeds
 
@@ -181,6 +181,17 @@ def _days(found: dict[str, Any]) -> Any:
             _day_state(row),
         )
     return days if found["days"] else f"no micro-batches in {found['spool']}"
+
+
+def _problems(feed: dict[str, Any]) -> str:
+    """A collector of an older version says less of itself."""
+    said = [feed["last_problem"]]
+    if (asked := feed.get("subscription", "")) and asked not in said:
+        said.append(asked)
+    if silent := feed.get("silent_symbols"):
+        more = feed["silent_symbol_count"] - len(silent)
+        said.append(f"not heard: {', '.join(silent)}{f' and {more} more' if more else ''}")
+    return "; ".join(filter(None, said))
 
 
 def _headline(found: dict[str, Any], now_ns: int) -> str:

@@ -45,8 +45,8 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS gaps (
     collector TEXT NOT NULL, name TEXT NOT NULL, vendor TEXT NOT NULL, feed TEXT NOT NULL,
     symbol TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER, size INTEGER,
-    state TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (collector, name, symbol, from_ns)
+    state TEXT NOT NULL, reason TEXT NOT NULL, first_seq INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (collector, name, symbol, from_ns, first_seq)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS retried (
     collector TEXT NOT NULL, frame INTEGER NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL,
@@ -107,6 +107,9 @@ class Gap:
     size: int | None  # messages missed, where the vendor numbers them
     state: GapState
     reason: str
+    # The first number missing, −1 where the vendor numbers nothing. All frames of one read share
+    # their receive time, so two gaps of a symbol may differ in this alone.
+    first_seq: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +152,16 @@ class Ledger:
             )
 
     def collector_stopped(self, collector: str, at: int, ended: str) -> None:
+        """Its open gaps end with it: the time until the next collector is a gap of its own."""
         with self._open() as db:
-            db.execute(
-                "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
-                (at, ended, collector),
-            )
-            # From here on nobody listened: that is a gap of its own, which the next collector
-            # opens (`last_heard`).
             db.execute(
                 "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed'"
                 " WHERE collector = ? AND to_ns IS NULL",
                 (at, collector),
+            )
+            db.execute(
+                "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
+                (at, ended, collector),
             )
 
     def flushed(
@@ -198,11 +200,11 @@ class Ledger:
             )
             db.executemany(_ADD_EVENTS, _event_rows(collector, events))
             db.executemany(
-                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *(collector, g.source.name, g.source.vendor, g.source.feed, g.symbol),
-                        *(g.from_ns, g.to_ns, g.size, g.state, g.reason),
+                        *(g.from_ns, g.to_ns, g.size, g.state, g.reason, g.first_seq),
                     )
                     for g in gaps
                 ],
@@ -295,9 +297,9 @@ class Ledger:
         return [
             Gap(Source(*row[:3]), *row[3:])
             for row in self._rows(
-                "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason"
+                "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason, first_seq"
                 " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR to_ns > ?)"
-                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name",
+                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name, first_seq",
                 *(from_ns, from_ns, to_ns, to_ns),
             )
         ]
@@ -306,6 +308,12 @@ class Ledger:
         """Up to which frame a collector's frames are in the spool and counted; −1: none."""
         rows = self._rows("SELECT flushed_frame FROM collectors WHERE collector = ?", collector)
         return int(rows[0][0]) if rows else -1
+
+    def last_sign_of(self, collector: str) -> int | None:
+        """When a collector flushed last, or else started (ns)."""
+        query = "SELECT coalesce(flushed_at, started_at) FROM collectors WHERE collector = ?"
+        rows = self._rows(query, collector)
+        return int(rows[0][0]) if rows else None
 
     def last_heard(self) -> dict[Source, int]:
         """By feed, when the last collector that took it stopped, or flushed last (ns)."""

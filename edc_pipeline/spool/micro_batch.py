@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -24,7 +24,6 @@ from edc_pipeline.events import (
     COLUMNS,
     EVENT_TYPES,
     LINEAGE_COLUMNS,
-    ROW_OF,
     SCHEMA_VERSION,
     AnyEvent,
     EventType,
@@ -77,6 +76,10 @@ class Footer(msgspec.Struct, kw_only=True, frozen=True):
     code_version: str
 
 
+# A column of one value is kept for the next chunk up to this length: 64 kB at the most.
+_CACHED_ROWS: Final = 1024
+
+
 class UnreadableBatch(Exception):
     """A file in the spool that is not a whole micro-batch; the message says which and why."""
 
@@ -87,12 +90,31 @@ def rows_to_table(
     connections: Sequence[str],
     frames: Sequence[int],
 ) -> pa.Table:
+    """Columns out of rows; every event is of this type."""
     schema = SCHEMAS[event_type]
-    columns = [*zip(*map(ROW_OF[event_type], events), strict=True), connections, frames]
-    arrays = [
-        pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)
-    ]
+    # A struct's fields stand in the columns' order.
+    columns = [*zip(*map(msgspec.structs.astuple, events), strict=True), connections, frames]
+    arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], stored: pa.DataType) -> pa.Array:
+    """Half of the columns say the same in every row of a chunk (vendor, feed, origin, status …):
+    to see that costs next to nothing, to make them one by one 0.4 µs a row."""
+    first, rows = values[0], len(values)
+    # Numbers are left alone: −0.0 equals 0.0, and is stored as it came.
+    if stored == pa.float64() or values.count(first) < rows:
+        return pa.array(values, type=stored)
+    if rows <= _CACHED_ROWS:
+        return _cached_repeat(first, rows, stored)
+    return _repeat(first, rows, stored)
+
+
+def _repeat(value: Any, rows: int, stored: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, type=stored), rows)
+
+
+_cached_repeat = lru_cache(maxsize=512, typed=True)(_repeat)
 
 
 def write_micro_batch(
@@ -111,14 +133,15 @@ def write_micro_batch(
     The name follows from the frames, unless these are not all that the frames gave.
     """
     span = pc.min_max(table["ts_event"]).as_py()
-    feeds = zip(table["vendor"].to_pylist(), table["feed"].to_pylist(), strict=True)
+    feeds = table.group_by(["vendor", "feed"]).aggregate([([], "count_all")]).to_pylist()
+    rows_by_feed = {f"{row['vendor']}/{row['feed']}": row["count_all"] for row in feeds}
     footer = Footer(
         schema_version=SCHEMA_VERSION,
         event_type=event_type,
         day=day.isoformat(),
         collector=collector,
         rows=table.num_rows,
-        rows_by_feed=dict(sorted(Counter(f"{v}/{f}" for v, f in feeds).items())),
+        rows_by_feed=dict(sorted(rows_by_feed.items())),
         min_ts_event=span["min"],
         max_ts_event=span["max"],
         first_frame=first_frame,

@@ -7,7 +7,7 @@ import datetime as dt
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -17,7 +17,7 @@ from edc_pipeline.events import SCHEMA_VERSION
 from edc_pipeline.spool.layout import batch_name, raw_days, raw_folder
 from edc_pipeline.spool.micro_batch import write_table_durably
 
-_SCHEMA: Final = pa.schema(
+SCHEMA: Final = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
         pa.field("vendor", pa.string(), nullable=False),
@@ -28,16 +28,6 @@ _SCHEMA: Final = pa.schema(
         pa.field("payload", pa.binary(), nullable=False),
     ]
 )
-
-
-class RawFrame(NamedTuple):
-    name: str
-    vendor: str
-    feed: str
-    connection: str
-    frame: int
-    received_at: int
-    payload: bytes
 
 
 class RawFooter(msgspec.Struct, kw_only=True, frozen=True):
@@ -54,25 +44,22 @@ def write_raw_frames(
     *,
     day: dt.date,
     collector: str,
-    frames: Sequence[RawFrame],
+    frames: pa.Table,
     lines: Sequence[msgspec.Struct],
 ) -> Path:
-    """Frames received on one day, in the order of their ordinals. Not empty."""
-    columns = [
-        pa.array(values, type=field.type)
-        for values, field in zip(zip(*frames, strict=True), _SCHEMA, strict=True)
-    ]
+    """Frames received on one day, by `SCHEMA`, in the order of their ordinals. Not empty."""
     footer = RawFooter(
         schema_version=SCHEMA_VERSION,
         day=day.isoformat(),
         collector=collector,
-        rows=len(frames),
+        rows=frames.num_rows,
         lines=[msgspec.to_builtins(line) for line in lines],
         code_version=__version__,
     )
-    name = batch_name(collector, frames[0].frame, frames[-1].frame)
+    ordinals = frames["frame"]
+    name = batch_name(collector, ordinals[0].as_py(), ordinals[-1].as_py())
     path = raw_folder(spool, day) / name
-    write_table_durably(path, pa.Table.from_arrays(columns, schema=_SCHEMA), footer)
+    write_table_durably(path, frames, footer)
     return path
 
 

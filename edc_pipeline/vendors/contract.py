@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from edc_pipeline.events import AnyEvent, AssetClass, EventType
+from edc_pipeline.events import EVENT_TYPES, AnyEvent, AssetClass, EventType
 
 Outcome = Literal["events", "control", "quarantined"]
 
@@ -35,17 +35,20 @@ class Control(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, gc=False):
     """What one frame turned out to be.
 
     A vendor whose frames hold several messages may find events and faults in one frame: the
     events count, and the frame is kept in quarantine as well, for the part that is missing.
+    `gc=False`: one is made for every frame, and it can't be part of a cycle.
     """
 
     events: list[AnyEvent] = msgspec.field(default_factory=list)
     control: Control | None = None
     faults: list[str] = msgspec.field(default_factory=list)
     replies: tuple[str, ...] = ()
+    seq: int = -1  # the frame's own number, where the vendor numbers a connection's messages
+    refused: tuple[AnyEvent, ...] = ()  # numbered events that admission sent to quarantine
 
     @property
     def outcome(self) -> Outcome:
@@ -87,6 +90,12 @@ class Session(Protocol):
         """Read one frame. Never raises, whatever the bytes; what can't be read is a fault."""
         ...
 
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the vendor has accepted all that was asked for; only looked at where the feed
+        says that its vendor acknowledges (`FeedSpec.acknowledges_within_s`)."""
+        ...
+
 
 Identity = Literal["id", "counted"]
 
@@ -105,6 +114,21 @@ class IdentityRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceRule:
+    """What the vendor's numbers (`seq`) count.
+
+    `symbol`: the exchange's own numbers, one run for each symbol over all of `event_types`, the
+    same on every connection. `connection`: the messages of one connection, anew on each; the
+    number stands in `Reading.seq`, or in the events where only they bear one.
+    """
+
+    counts: Literal["symbol", "connection"]
+    contiguous: bool = True  # a missing number is a missing message; else numbers only increase
+    event_types: tuple[EventType, ...] = EVENT_TYPES
+    wraps_after: int | None = None  # the last number before 0 comes again
+
+
+@dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One product of a vendor. Every number has its unit in its name."""
 
@@ -118,6 +142,8 @@ class FeedSpec:
     options_help: str = ""
     heartbeat_s: float | None = None  # how often the vendor speaks when it has nothing to say
     stale_after_s: float = 60.0  # no frame for so long: the connection is taken for dead
+    sequence: tuple[SequenceRule, ...] = ()  # empty: the vendor numbers nothing
+    acknowledges_within_s: float | None = None  # None: the vendor confirms no subscription
     max_frame_bytes: int = 1 << 20
     ways_in: tuple[Literal["websocket", "polling", "webhook"], ...] = ("websocket",)
 

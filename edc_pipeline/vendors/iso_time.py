@@ -19,12 +19,31 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECONDS_IN_MINUTE: Final = 60
 
 
+# Second, point and offset of stamps seen of late → the ns at which that second began. 4,096 of them
+# are more than an hour of one clock.
+_SECONDS: Final[dict[str, int]] = {}
+_SECONDS_KEPT: Final = 4096
+_HEAD_LENGTH: Final = len("2026-01-22T09:30:00.")
+_OFFSET_LENGTH: Final = len("-05:00")
+_SCALE: Final[tuple[int, ...]] = tuple(10 ** (9 - digits) for digits in range(10))
+
+
 def iso_to_ns(text: str) -> int:
     """`2026-01-22T09:30:00.123456789-05:00` → ns since 1970. ValueError for all that is no stamp.
 
     Digits beyond the ninth are below what we keep. A stamp without an offset is refused: whose
     clock it is would be a guess.
     """
+    # Neighbouring stamps share their second; of those only the fraction is new: 0.5 µs, not 1.0.
+    began = _SECONDS.get(text[:_HEAD_LENGTH] + text[-_OFFSET_LENGTH:])
+    if began is not None:
+        fraction = text[_HEAD_LENGTH:-_OFFSET_LENGTH]
+        if len(fraction) < len(_SCALE) and fraction.isdigit() and fraction.isascii():
+            return began + int(fraction) * _SCALE[len(fraction)]
+    return _read_stamp(text)
+
+
+def _read_stamp(text: str) -> int:
     found = _STAMP.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:40]!r} is no time stamp with an offset")
@@ -32,11 +51,14 @@ def iso_to_ns(text: str) -> int:
     seconds = int(second)
     if seconds >= _SECONDS_IN_MINUTE:
         raise ValueError(f"{text[:40]!r} has no such second")
-    nanoseconds = int(fraction.ljust(9, "0")) if fraction else 0
-    return (_minute_to_seconds(minute, offset) + seconds) * NS_PER_SECOND + nanoseconds
+    began = (_minute_to_seconds(minute, offset) + seconds) * NS_PER_SECOND
+    if fraction and len(offset) == _OFFSET_LENGTH:
+        if len(_SECONDS) >= _SECONDS_KEPT:
+            _SECONDS.clear()
+        _SECONDS[text[:_HEAD_LENGTH] + offset] = began
+    return began + (int(fraction.ljust(9, "0")) if fraction else 0)
 
 
-# Neighbouring stamps share their minute: 0.3 µs a stamp instead of 1.3.
 @lru_cache(maxsize=4096)
 def _minute_to_seconds(minute: str, offset: str) -> int:
     since_epoch = dt.datetime.fromisoformat(minute + offset) - _EPOCH

@@ -17,7 +17,7 @@ from edc_pipeline.cli import COMMANDS
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.owner import current_owner
-from edc_pipeline_tests.cli.calling import edc, start
+from edc_pipeline_tests.cli.calling import Said, edc, start
 
 FEEDS = """\
 data_dir: data
@@ -145,8 +145,15 @@ def test_the_journal_of_a_killed_collector_can_be_read(home: Path) -> None:
     assert "lacks its last 3 bytes" in said.out
 
 
-def test_the_quarantine_gives_the_bytes_back(tmp_path: Path) -> None:
-    assert edc("demo", cwd=tmp_path).code == 0
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """One demo for all who look at what it leaves."""
+    home = tmp_path_factory.mktemp("demo")
+    return home, edc("demo", cwd=home)
+
+
+def test_the_quarantine_gives_the_bytes_back(demo: tuple[Path, Said]) -> None:
+    tmp_path = demo[0]
     listed = edc("quarantine", "list", "--json", cwd=tmp_path, EDC_DATA_DIR="demo")
     assert listed.code == 1
     frame = json.loads(listed.out)
@@ -239,8 +246,8 @@ def test_doctor_tells_each_fault_and_its_remedy(tmp_path: Path) -> None:
     assert "feeds.yaml line 2" in said.out
 
 
-def test_the_demo_balances_and_its_lines_work_as_pasted(tmp_path: Path) -> None:
-    said = edc("demo", cwd=tmp_path)
+def test_the_demo_balances_and_its_lines_work_as_pasted(demo: tuple[Path, Said]) -> None:
+    tmp_path, said = demo
     assert said.code == 0, said.out + said.err
     assert said.out.count("   balances") == 8
     assert "SHORT" not in said.out

@@ -72,6 +72,14 @@ def test_a_collector_that_stops_takes_its_open_gaps_to_their_end(tmp_path: Path)
     assert found == {"a": (170, "closed"), "b": (None, "open")}
 
 
+def test_gaps_of_one_instant_differ_by_their_numbers(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.collector_started("a", 1)
+    gaps = [Gap(STOCKS, "SPY", 100, 100, 2, "closed", "lacks", first) for first in (3, 9)]
+    ledger.flushed("a", through_frame=0, at=1, frames={}, events={}, gaps=gaps)
+    assert ledger.gaps() == gaps
+
+
 def test_who_was_heard_last(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.last_heard() == {}

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edc_pipeline.events import COLUMNS, EVENT_TYPES, ROW_OF, AnyEvent, EventType
+from edc_pipeline.events import COLUMNS, EVENT_TYPES, AnyEvent, EventType
 from edc_pipeline.spool.layout import batch_files, day_folder, days_in
 from edc_pipeline.spool.micro_batch import (
     Footer,
@@ -63,7 +64,7 @@ def test_what_is_read_is_what_was_written(
     assert footer.max_ts_event == max(e.ts_event for e in rows)
     table = read_micro_batch(path, event_type)
     read = [tuple(row.values())[:-2] for row in table.to_pylist()]
-    assert repr(read) == repr([ROW_OF[event_type](e) for e in rows])
+    assert repr(read) == repr([msgspec.structs.astuple(e) for e in rows])
     assert table["frame"].to_pylist() == list(range(len(rows)))
 
 

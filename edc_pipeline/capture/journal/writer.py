@@ -80,15 +80,14 @@ class Journal:
         self.figures = CommitFigures()
         self.committed_frame = -1
         self.problem = ""
-        self.waiting_bytes = 0
         # Told of frames that became durable: their lines and receive times, in order.
         self.on_durable: Callable[[Sequence[int], Sequence[int]], None] | None = None
         self._commit_within_s = commit_within_s
         self._segment_bytes = segment_bytes
         self._segment_s = segment_s
-        self._next_frame = 0
         self._queued = _Queued(0)
         self._unwritten: list[_Queued] = []  # taken by a commit that has not succeeded
+        self._unwritten_bytes = 0
         self._lines: list[Line] = []
         self._lines_written: set[int] = set()  # in the open segment
         self._file: _OpenSegment | None = None
@@ -116,17 +115,22 @@ class Journal:
     def append(self, line: int, received_at: int, payload: bytes) -> int:
         """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
         queued = self._queued
-        if not queued.payloads:
+        payloads = queued.payloads
+        if not payloads:
             queued.began_s = time.monotonic()
+        frame = queued.first_frame + len(payloads)
+        payloads.append(payload)
         queued.received_at.append(received_at)
         queued.lines.append(line)
-        queued.payloads.append(payload)
         queued.payload_bytes += len(payload)
-        self.waiting_bytes += len(payload)
-        frame, self._next_frame = self._next_frame, self._next_frame + 1
-        if len(queued.payloads) >= _BLOCK_FRAMES or queued.payload_bytes >= _BLOCK_BYTES:
+        if queued.payload_bytes >= _BLOCK_BYTES or len(payloads) >= _BLOCK_FRAMES:
             self._take()
         return frame
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of the frames that are not durable yet."""
+        return self._queued.payload_bytes + self._unwritten_bytes
 
     def wait_counts_from_now(self) -> None:
         """Frames that were kept until the spool was ours were durable with its former owner."""
@@ -165,9 +169,11 @@ class Journal:
         return sealed
 
     def _take(self) -> None:
-        if self._queued.payloads:
-            self._unwritten.append(self._queued)
-            self._queued = _Queued(self._next_frame)
+        queued = self._queued
+        if queued.payloads:
+            self._unwritten.append(queued)
+            self._unwritten_bytes += queued.payload_bytes
+            self._queued = _Queued(queued.first_frame + len(queued.payloads))
 
     async def _commit_once(self) -> None:
         taken = list(self._unwritten)
@@ -192,7 +198,7 @@ class Journal:
     def _done(self, taken: list[_Queued]) -> None:
         self.problem = ""
         del self._unwritten[: len(taken)]
-        self.waiting_bytes -= sum(queued.payload_bytes for queued in taken)
+        self._unwritten_bytes -= sum(queued.payload_bytes for queued in taken)
         last = taken[-1]
         self.committed_frame = last.first_frame + len(last.payloads) - 1
         figures = self.figures

@@ -30,6 +30,8 @@ from edc_pipeline.vendors.tiingo.symbols import check_symbol, to_symbol, to_tick
 _HEARTBEAT_S: Final = 30.0
 # Two heartbeats may be late, the third says that the connection is dead (75–90 s are advised).
 _STALE_AFTER_S: Final = 80.0
+# The answer to a subscription comes at once; a second is long, ten leave room for a slow line.
+_ACKNOWLEDGES_WITHIN_S: Final = 10.0
 
 _LEVELS: Final[dict[str, tuple[int, ...]]] = {
     "iex": (0, 5, 6),
@@ -78,11 +80,37 @@ _Rows = Callable[[msgspec.Raw, Labels], list[AnyEvent]]
 def decoder(subscription: Subscription) -> Decode:
     """A reader of frames for what was asked for."""
     feed = subscription.feed
-    rows = RowReader(
-        {to_ticker(feed, symbol): symbol for symbol in subscription.symbols},
-        subscription.asset_classes,
-        to_symbol,
-    )
+    any_frame = reader_of_any_frame(subscription)
+    one_pass = _rows(subscription).one_pass(feed, asked_level(subscription))
+    if one_pass is None:
+        return any_frame
+    service = next(name for name, served in _FEED_OF_SERVICE.items() if served == feed)
+    decode_frame, to_events = one_pass[0].decode, one_pass[1]
+
+    def decode(frame: bytes, received_at: int) -> Reading:
+        """Nearly every frame is a new row of the feed asked for: 1.5 µs instead of 3. Whatever is
+        not is read again, with every question asked."""
+        try:
+            found = decode_frame(frame)
+            if found.service == service:
+                return Reading(to_events(found.data, Labels(feed, received_at, "new")))
+        except _UNREADABLE:
+            pass
+        return any_frame(frame, received_at)
+
+    return decode
+
+
+def _rows(subscription: Subscription) -> RowReader:
+    feed = subscription.feed
+    spelling = {to_ticker(feed, symbol): symbol for symbol in subscription.symbols}
+    return RowReader(spelling, subscription.asset_classes, to_symbol)
+
+
+def reader_of_any_frame(subscription: Subscription) -> Decode:
+    """Reads whatever Tiingo sends; what can't be read is told."""
+    feed = subscription.feed
+    rows = _rows(subscription)
     readers: dict[str, _Rows] = {
         "iex": rows.iex,
         "fx": rows.fx,
@@ -115,6 +143,10 @@ def decoder(subscription: Subscription) -> Decode:
     return decode
 
 
+def asked_level(subscription: Subscription) -> object:
+    return subscription.options.get("threshold_level", _DEFAULT_LEVEL.get(subscription.feed))
+
+
 def _control(envelope: _Envelope) -> Reading:
     response = envelope.response or _Response()
     match envelope.messageType:
@@ -136,12 +168,12 @@ class TiingoSession:
         self._subscription = subscription
         self._token = token
         self._decode = decoder(subscription)
-        self._acknowledged = False
+        self.acknowledged = False
 
     def opening(self) -> Sequence[str]:
         asked = self._subscription
         tickers = [to_ticker(asked.feed, symbol) for symbol in asked.symbols] or ["*"]
-        level = asked.options.get("threshold_level", _DEFAULT_LEVEL[asked.feed])
+        level = asked_level(asked)
         message = {
             "eventName": "subscribe",
             "authorization": self._token,
@@ -154,8 +186,8 @@ class TiingoSession:
         if reading.control is None:
             return reading
         if reading.control.kind == "acknowledged":
-            self._acknowledged = True
-        elif reading.control.kind == "transient" and not self._acknowledged:
+            self.acknowledged = True
+        elif reading.control.kind == "transient" and not self.acknowledged:
             return control("fatal", reading.control.detail)
         return reading
 
@@ -191,6 +223,7 @@ def _feed(name: str, title: str, path: str, **facts: Any) -> FeedSpec:
         options_help=f"threshold_level: {levels} (default {_DEFAULT_LEVEL[name]})",
         heartbeat_s=_HEARTBEAT_S,
         stale_after_s=_STALE_AFTER_S,
+        acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
         event_types=tuple(facts["identity"]),
         **facts,
     )

@@ -3,12 +3,16 @@
 Every row is a JSON array read by position into a typed struct. Positions beyond the documented
 last one are ignored and missing ones at the end are NaN/None: clients have been seen that cut an
 IEX trade to its first 11 elements.
+
+Each service has a reader of any row as bytes (`iex`, `fx` …). `one_pass` is the short way for the
+row that a subscription brings nearly always: its type is known beforehand, so that envelope and row
+are decoded in one go. What does not fit it is the other readers' business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -25,7 +29,7 @@ class Fault(ValueError):
     """This row can't be an event; the message says why."""
 
 
-class Labels(msgspec.Struct, frozen=True):
+class Labels(msgspec.Struct, frozen=True, gc=False):
     """What a row's feed and receipt add to it."""
 
     feed: str
@@ -33,7 +37,7 @@ class Labels(msgspec.Struct, frozen=True):
     change: Change
 
 
-class _Positional(msgspec.Struct, array_like=True, frozen=True):
+class _Positional(msgspec.Struct, array_like=True, frozen=True, gc=False):
     pass
 
 
@@ -159,6 +163,18 @@ class BoatsBreak(_BoatsPrint, tag="B", frozen=True):
     pass
 
 
+Row = TypeVar("Row")
+
+
+class NewRow(msgspec.Struct, Generic[Row], gc=False):
+    """A whole frame with a new row of a type known beforehand."""
+
+    messageType: Literal["A"]  # noqa: N815 - the vendor's name
+    service: str
+    data: Row
+    response: None = None  # never there; with one, the frame is not this simple
+
+
 _IEX: Final = msgspec.json.Decoder(IexQuote | IexTrade | IexBreak)
 _REFERENCE: Final = msgspec.json.Decoder(ReferencePrice)
 _EQUITY_QUOTE: Final = msgspec.json.Decoder(EquityQuote)
@@ -166,7 +182,18 @@ _FX: Final = msgspec.json.Decoder(FxQuote)
 _CRYPTO: Final = msgspec.json.Decoder(CryptoTrade | CryptoQuote)
 _BOATS: Final = msgspec.json.Decoder(BoatsQuote | BoatsTrade | BoatsBreak)
 
+_NEW_IEX: Final = msgspec.json.Decoder(NewRow[IexQuote | IexTrade | IexBreak])
+# Exactly three elements: a longer row may be an equity quote.
+_NEW_REFERENCE: Final = msgspec.json.Decoder(NewRow[tuple[str, str, float]])
+_NEW_EQUITY_QUOTE: Final = msgspec.json.Decoder(NewRow[EquityQuote])
+_NEW_FX: Final = msgspec.json.Decoder(NewRow[FxQuote])
+_NEW_CRYPTO: Final = msgspec.json.Decoder(NewRow[CryptoTrade | CryptoQuote])
+_NEW_BOATS: Final = msgspec.json.Decoder(NewRow[BoatsQuote | BoatsTrade | BoatsBreak])
+
 _REFERENCE_LENGTH: Final = 3
+_REFERENCE_LEVEL: Final = 6
+# Tickers whose spelling is remembered: the vendor has some 100,000, a subscription far fewer.
+_TICKERS_KEPT: Final = 65_536
 
 
 class RowReader:
@@ -181,51 +208,89 @@ class RowReader:
         self._spelling = spelling
         self._asset_classes = asset_classes
         self._fallback = fallback
+        self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
+
+    def one_pass(
+        self, feed: str, level: object
+    ) -> tuple[msgspec.json.Decoder[NewRow[Any]], Callable[[Any, Labels], list[AnyEvent]]] | None:
+        """A decoder of whole frames for what this subscription nearly always brings, and what
+        makes events of its rows. All that it reads, the other readers read alike."""
+        if feed in {"iex", "equity"} and level == _REFERENCE_LEVEL:
+            return _NEW_REFERENCE, self._reference
+        match feed:
+            case "iex":
+                return _NEW_IEX, self._iex
+            case "equity":
+                return _NEW_EQUITY_QUOTE, self._equity
+            case "fx":
+                return _NEW_FX, self._fx
+            case "crypto":
+                return _NEW_CRYPTO, self._crypto
+            case "boats":
+                return _NEW_BOATS, self._boats
+        return None
+
+    # Any row, as bytes
 
     def iex(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
         if not _has_letter(raw):
-            return [self._reference(_REFERENCE.decode(raw), labels)]
-        row = _IEX.decode(raw)
-        ts = _instant(row.ns, row.iso)
-        if isinstance(row, IexQuote):
-            return [self._quote(ts, row, labels)]
-        flags = (
-            ("after_hours", row.after_hours),
-            ("halted", row.halted),
-            ("intermarket_sweep", row.sweep),
-            ("odd_lot", row.odd_lot),
-            ("rule_611_exempt", row.rule_611),
-        )
-        conditions = [name for name, flag in flags if flag]
-        if isinstance(row, IexBreak):
-            conditions.insert(0, "break")
-        return [self._trade(ts, row.ticker, row.last, row.last_size, conditions, labels)]
+            return self._reference_row(raw, labels)
+        return self._iex(_IEX.decode(raw), labels)
 
     def equity(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
         length = len(msgspec.json.decode(raw, type=list[msgspec.Raw]))
         if length <= _REFERENCE_LENGTH:
-            return [self._reference(_REFERENCE.decode(raw), labels)]
-        row = _EQUITY_QUOTE.decode(raw)
-        events: list[AnyEvent] = [self._quote(iso_to_ns(row.iso), row, labels)]
-        if row.reference is not None:
-            price = ReferencePrice(row.iso, row.ticker, row.reference)
-            events.append(self._reference(price, labels))
-        return events
+            return self._reference_row(raw, labels)
+        return self._equity(_EQUITY_QUOTE.decode(raw), labels)
 
     def fx(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
-        row = _FX.decode(raw)
-        return [self._quote(iso_to_ns(row.iso), row, labels)]
+        return self._fx(_FX.decode(raw), labels)
 
     def crypto(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
-        row = _CRYPTO.decode(raw)
+        return self._crypto(_CRYPTO.decode(raw), labels)
+
+    def boats(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
+        return self._boats(_BOATS.decode(raw), labels)
+
+    def _reference_row(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
+        row = _REFERENCE.decode(raw)
+        return self._reference((row.iso, row.ticker, row.price), labels)
+
+    # A row that is decoded
+
+    def _iex(self, row: IexQuote | IexTrade | IexBreak, labels: Labels) -> list[AnyEvent]:
+        ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
+        if isinstance(row, IexQuote):
+            return [self._quote(ts, row, labels)]
+        conditions = ["break"] if isinstance(row, IexBreak) else []
+        if row.after_hours or row.halted or row.sweep or row.odd_lot or row.rule_611:
+            flags = (
+                ("after_hours", row.after_hours),
+                ("halted", row.halted),
+                ("intermarket_sweep", row.sweep),
+                ("odd_lot", row.odd_lot),
+                ("rule_611_exempt", row.rule_611),
+            )
+            conditions += [name for name, flag in flags if flag]
+        return [self._trade(ts, row.ticker, row.last, row.last_size, conditions, labels)]
+
+    def _equity(self, row: EquityQuote, labels: Labels) -> list[AnyEvent]:
+        events: list[AnyEvent] = [self._quote(iso_to_ns(row.iso), row, labels)]
+        if row.reference is not None:
+            events += self._reference((row.iso, row.ticker, row.reference), labels)
+        return events
+
+    def _fx(self, row: FxQuote, labels: Labels) -> list[AnyEvent]:
+        return [self._quote(iso_to_ns(row.iso), row, labels)]
+
+    def _crypto(self, row: CryptoTrade | CryptoQuote, labels: Labels) -> list[AnyEvent]:
         ts, venue = iso_to_ns(row.iso), row.exchange.lower()
         if isinstance(row, CryptoQuote):
             return [self._quote(ts, row, labels, venue)]
         return [self._trade(ts, row.ticker, row.price, row.size, [], labels, venue)]
 
-    def boats(self, raw: bytes, labels: Labels) -> list[AnyEvent]:
-        row = _BOATS.decode(raw)
-        ts = _instant(row.ns, row.iso)
+    def _boats(self, row: BoatsQuote | BoatsTrade | BoatsBreak, labels: Labels) -> list[AnyEvent]:
+        ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
         if isinstance(row, BoatsQuote):
             return [self._quote(ts, row, labels)]
         marks = (str(c).strip() for c in (row.c1, row.c2, row.c3, row.c4) if c is not None)
@@ -234,11 +299,18 @@ class RowReader:
             conditions.insert(0, "break")
         return [self._trade(ts, row.ticker, row.price, row.size, conditions, labels)]
 
-    def _symbol(self, feed: str, ticker: str) -> str:
-        return self._spelling.get(ticker) or self._fallback(feed, ticker)
+    # An event
 
-    def _asset_class(self, feed: str, symbol: str) -> AssetClass:
-        return self._asset_classes.get(symbol) or _ASSET_CLASSES[feed]
+    def _instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
+        """Our symbol, and its class."""
+        known = self._known.get((feed, ticker))
+        if known is None:
+            symbol = self._spelling.get(ticker) or self._fallback(feed, ticker)
+            known = symbol, self._asset_classes.get(symbol) or _ASSET_CLASSES[feed]
+            if len(self._known) >= _TICKERS_KEPT:
+                self._known.clear()
+            self._known[feed, ticker] = known
+        return known
 
     def _quote(
         self,
@@ -249,19 +321,20 @@ class RowReader:
     ) -> Quote:
         if labels.change == "deleted":
             raise Fault("a deleted quote: a quote has no column that could say so")
-        symbol = self._symbol(labels.feed, row.ticker)
+        symbol, asset_class = self._instrument(labels.feed, row.ticker)
+        bid, bid_size, ask, ask_size = row.bid, row.bid_size, row.ask, row.ask_size
         return Quote(
             ts_event=ts,
             symbol=symbol,
-            asset_class=self._asset_class(labels.feed, symbol),
+            asset_class=asset_class,
             vendor="tiingo",
             feed=labels.feed,
             venue=venue,
             created_at=labels.received_at,
-            bid_price=_number(row.bid),
-            bid_size=_number(row.bid_size),
-            ask_price=_number(row.ask),
-            ask_size=_number(row.ask_size),
+            bid_price=NAN if bid is None else bid,
+            bid_size=NAN if bid_size is None else bid_size,
+            ask_price=NAN if ask is None else ask,
+            ask_size=NAN if ask_size is None else ask_size,
         )
 
     def _trade(
@@ -278,34 +351,37 @@ class RowReader:
             raise Fault("a trade without a price")
         if labels.change != "new":
             conditions = [labels.change, *conditions]
-        symbol = self._symbol(labels.feed, ticker)
+        symbol, asset_class = self._instrument(labels.feed, ticker)
         return Trade(
             ts_event=ts,
             symbol=symbol,
-            asset_class=self._asset_class(labels.feed, symbol),
+            asset_class=asset_class,
             vendor="tiingo",
             feed=labels.feed,
             venue=venue,
             created_at=labels.received_at,
             price=price,
-            size=_number(size),
-            conditions=" ".join(conditions),
+            size=NAN if size is None else size,
+            conditions=" ".join(conditions) if conditions else "",
         )
 
-    def _reference(self, row: ReferencePrice, labels: Labels) -> RefPx:
+    def _reference(self, row: tuple[str, str, float], labels: Labels) -> list[AnyEvent]:
         if labels.change == "deleted":
             raise Fault("a deleted reference price: it has no column that could say so")
-        symbol = self._symbol(labels.feed, row.ticker)
-        return RefPx(
-            ts_event=iso_to_ns(row.iso),
-            symbol=symbol,
-            asset_class=self._asset_class(labels.feed, symbol),
-            vendor="tiingo",
-            feed=labels.feed,
-            created_at=labels.received_at,
-            price=row.price,
-            kind="reference",
-        )
+        iso, ticker, price = row
+        symbol, asset_class = self._instrument(labels.feed, ticker)
+        return [
+            RefPx(
+                ts_event=iso_to_ns(iso),
+                symbol=symbol,
+                asset_class=asset_class,
+                vendor="tiingo",
+                feed=labels.feed,
+                created_at=labels.received_at,
+                price=price,
+                kind="reference",
+            )
+        ]
 
 
 _ASSET_CLASSES: Final[dict[str, AssetClass]] = {
@@ -315,15 +391,6 @@ _ASSET_CLASSES: Final[dict[str, AssetClass]] = {
     "fx": "fx",
     "crypto": "crypto",
 }
-
-
-def _number(value: Number) -> float:
-    return NAN if value is None else value
-
-
-def _instant(ns: int | None, iso: str) -> int:
-    """The integer and the text are the same instant [doc]; the integer needs no parsing."""
-    return iso_to_ns(iso) if ns is None else ns
 
 
 def _has_letter(raw: bytes) -> bool:

@@ -1,0 +1,73 @@
+"""Numbers and staleness of one feed together. Pure: capture and recovery run the same frames
+through it and come to the same statuses and gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edc_pipeline.capture.journal.blocks import Line
+from edc_pipeline.capture.sequence import Missing, Numbers
+from edc_pipeline.capture.staleness import Staleness
+from edc_pipeline.spool.ledger import Gap, Source
+from edc_pipeline.vendors.contract import Reading, SequenceRule
+
+
+class Continuity:
+    """Follows one feed. Costs nothing while the vendor numbers nothing and no gap is open."""
+
+    def __init__(
+        self, source: Source, rules: Sequence[SequenceRule] = (), symbols: Sequence[str] = ()
+    ) -> None:
+        self._source = source
+        self._numbers = Numbers(rules)
+        self._staleness = Staleness(symbols)
+        self._gap = 0  # of the latest line; see Line.gap
+        self._numbered = self._numbers.followed
+
+    def concerns(self, line: Line) -> bool:
+        """Whether `hear` has anything to do for a frame of this line."""
+        return self._numbered or self._staleness.active or line.gap > self._gap
+
+    def hear(self, line: Line, reading: Reading, at: int) -> list[Gap]:
+        """Mark the frame's events; returns the gaps that are now certain."""
+        if line.gap > self._gap:
+            self._gap = line.gap
+            self._staleness.lose_all()
+        if not self._numbered:
+            for event in reading.events:
+                self._staleness.mark(event)
+            return []
+        return self._hear_numbers(line.connection, reading, at)
+
+    def _hear_numbers(self, connection: str, reading: Reading, at: int) -> list[Gap]:
+        missing: list[Missing] = []
+        numbers, staleness = self._numbers, self._staleness
+        if numbers.hear_frame(connection, reading.seq, at, missing):
+            staleness.lose_all()
+        events = reading.events
+        if reading.refused:
+            events = sorted((*events, *reading.refused), key=lambda event: event.seq)
+        for event in events:
+            if numbers.hear_event(connection, event, at, missing):
+                if numbers.is_of_symbol(event):
+                    staleness.lose(event.symbol)
+                else:
+                    staleness.lose_all()
+            if staleness.active:
+                staleness.mark(event)
+        return self._gaps(missing) if missing else []
+
+    def connection_ended(self, connection: str) -> list[Gap]:
+        missing: list[Missing] = []
+        self._numbers.connection_ended(connection, missing)
+        return self._gaps(missing)
+
+    def settle(self, at: int | None) -> list[Gap]:
+        """Gaps that nothing can fill any more at `at`; None: capture ends, none can be filled."""
+        return self._gaps(list(self._numbers.settle(at))) if self._numbered else []
+
+    def _gaps(self, missing: list[Missing]) -> list[Gap]:
+        return [
+            Gap(self._source, m.symbol, m.from_ns, m.to_ns, m.size, "closed", m.reason, m.first_seq)
+            for m in missing
+        ]

@@ -1,0 +1,213 @@
+"""Live subscribers: each event once, first come, without ever slowing capture.
+
+The same event comes again from a second connection, from another feed as configured (a primary
+and a backup of the same vendor's product), and from a reconnect that repeats. The rule is that of
+the daily files (`vendors.contract.IdentityRule`), applied as the events come: with an id, content
+is delivered once; without, a connection's copies of one content are counted, and copy n is
+delivered when no connection has brought n before. So the first to bring it is heard, identical
+prints of one connection all are, and whoever loses is counted.
+
+What was delivered is remembered for a time and up to a number, both bounded: a copy that is later
+than that is delivered twice, as it would be to a subscriber who came in between. All of it runs
+on the collector's event loop; subscribers see the collector's own events and must not change them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType, content_key
+from edc_pipeline.settings import Feed
+
+# How much later than the first a copy may come. Two connections are seconds apart at the worst; a
+# reconnect that repeats takes as long as its back-off.
+REMEMBER_NS: Final = 120_000_000_000
+# Events remembered, at about 1 kB each; half of them at least are always the latest.
+REMEMBER_EVENTS: Final = 100_000
+
+_Seen = dict[tuple[object, ...], "_Delivered"]
+IsById = Callable[[AnyEvent], bool]
+
+
+class _Delivered:
+    """Copies of one content: how many were delivered, and how many each connection brought."""
+
+    __slots__ = ("brought", "delivered", "first")
+
+    def __init__(self, first: str) -> None:
+        self.first = first
+        self.delivered = 1
+        self.brought: dict[str, int] | None = None  # None: one, by the first
+
+    def is_new(self, connection: str) -> bool:
+        brought = self.brought
+        if brought is None:
+            brought = self.brought = {self.first: 1}
+        brought[connection] = copies = brought.get(connection, 0) + 1
+        if copies <= self.delivered:
+            return False
+        self.delivered = copies
+        return True
+
+
+class Once:
+    """Which events are new. Pure: the receive time is handed in."""
+
+    def __init__(
+        self,
+        is_by_id: IsById = lambda _: False,
+        *,
+        remember_ns: int = REMEMBER_NS,
+        remember_events: int = REMEMBER_EVENTS,
+    ) -> None:
+        self._is_by_id = is_by_id
+        self._remember_ns = remember_ns
+        self._half = max(1, remember_events // 2)
+        # Two generations: what is remembered is dropped by the thousand, not one by one.
+        self._recent: _Seen = {}
+        self._older: _Seen = {}
+        self._recent_since = 0
+
+    def is_new(self, connection: str, event: AnyEvent, at: int) -> bool:
+        key = content_key(event)
+        known = self._recent.get(key) or self._older.get(key)
+        if known is None:
+            self._turn(at)
+            self._recent[key] = _Delivered(connection)
+            return True
+        return not self._is_by_id(event) and known.is_new(connection)
+
+    def _turn(self, at: int) -> None:
+        if len(self._recent) < self._half and at - self._recent_since < self._remember_ns:
+            return
+        stale = at - self._recent_since >= 2 * self._remember_ns
+        self._older = {} if stale else self._recent
+        self._recent, self._recent_since = {}, at
+
+
+class Subscriber:
+    """An asynchronous iterator over live events. Slow ones lose the oldest first, counted."""
+
+    def __init__(
+        self,
+        event_types: Collection[EventType],
+        symbols: Collection[str] | None,
+        limit: int,
+        leave: Callable[[Subscriber], None],
+    ) -> None:
+        if limit < 1:
+            raise ValueError(f"limit: {limit} events; a subscriber needs room for one at least")
+        if unknown := set(event_types) - set(EVENT_TYPES):
+            raise ValueError(f"event_types: {unknown} are none; there are {', '.join(EVENT_TYPES)}")
+        self.lost = 0  # events that came while `limit` of them waited
+        self._event_types = frozenset(event_types)
+        self._symbols = None if symbols is None else frozenset(symbols)
+        self._limit = limit
+        self._leave = leave
+        self._waiting: deque[AnyEvent] = deque()
+        self._more = asyncio.Event()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def give(self, event: AnyEvent) -> None:
+        if event.event_type not in self._event_types:
+            return
+        if self._symbols is not None and event.symbol not in self._symbols:
+            return
+        waiting = self._waiting
+        if len(waiting) >= self._limit:
+            waiting.popleft()
+            self.lost += 1
+        elif not waiting:
+            self._more.set()
+        waiting.append(event)
+
+    def close(self) -> None:
+        """No more comes; what waits can still be taken."""
+        self._closed = True
+        self._leave(self)
+        self._more.set()
+
+    def __aiter__(self) -> Subscriber:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        while not self._waiting:
+            if self._closed:
+                raise StopAsyncIteration
+            self._more.clear()
+            await self._more.wait()
+        return self._waiting.popleft()
+
+
+class Live:
+    """The events of all feeds to all who subscribed."""
+
+    def __init__(self, is_by_id: IsById = lambda _: False) -> None:
+        self.listening = False  # whether anybody does; False: `publish` need not be called
+        self.late_copies: Counter[str] = Counter()  # by feed as configured: it lost the race
+        self._is_by_id = is_by_id
+        self._once = Once(is_by_id)
+        self._subscribers: list[Subscriber] = []
+        self._lost_before = 0  # by subscribers that have left
+        self._closed = False
+
+    def subscribe(
+        self, event_types: Iterable[EventType], symbols: Iterable[str] | None, limit: int
+    ) -> Subscriber:
+        wanted = None if symbols is None else tuple(symbols)
+        subscriber = Subscriber(tuple(event_types), wanted, limit, self._leave)
+        self._subscribers.append(subscriber)
+        self.listening = True
+        if self._closed:
+            subscriber.close()
+        return subscriber
+
+    def publish(self, name: str, connection: str, events: Sequence[AnyEvent], at: int) -> None:
+        for event in events:
+            if self._once.is_new(connection, event, at):
+                for subscriber in self._subscribers:
+                    subscriber.give(event)
+            else:
+                self.late_copies[name] += 1
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscribers)
+
+    @property
+    def lost(self) -> int:
+        return self._lost_before + sum(s.lost for s in self._subscribers)
+
+    def close(self) -> None:
+        self._closed = True
+        for subscriber in list(self._subscribers):
+            subscriber.close()
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        if subscriber not in self._subscribers:
+            return
+        self._subscribers.remove(subscriber)
+        self._lost_before += subscriber.lost
+        if not self._subscribers:
+            self.listening = False
+            self._once = Once(self._is_by_id)  # nobody remembers what was delivered
+
+
+def told_by_id(feeds: Iterable[Feed]) -> Callable[[AnyEvent], bool]:
+    """Whether an event's identity is its vendor's id (`IdentityRule`)."""
+    by_id = {
+        (feed.vendor, feed.feed, event_type)
+        for feed in feeds
+        for event_type, rule in feed.spec.identity.items()
+        if rule.kind == "id"
+    }
+    if not by_id:
+        return lambda _: False
+    return lambda e: bool(e.event_id) and (e.vendor, e.feed, e.event_type) in by_id

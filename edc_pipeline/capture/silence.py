@@ -1,0 +1,162 @@
+"""Silence against the expected rate: a feed that is connected and mute. Pure, the clock handed in.
+
+A connection that beats its heart proves nothing about its subscription (Finnhub, Binance, Kraken
+and Tiingo have each been seen alive and mute), so what counts is frames with events. They are
+counted where they are counted anyway; this looks at the counters once a second.
+
+What a feed does is learned from the feed itself, and forgotten within the hour:
+
+- its pauses: the longest in each ten minutes; the median of the last six is its usual longest
+  pause, so one hiccup of the network does not make it deaf, and a feed that speaks in bursts
+  is known to;
+- its rate: decayed over half a minute, and held from the moment it fell silent, so that a market
+  that thins out towards its close is not measured by its opening. Each half hour by the clock it
+  begins at nothing: what was usual at 15:59 is not expected at 16:01.
+
+It is mute after six of its usual longest pauses, at least 15 s, if 50 frames should have come by
+then. A feed with 3 frames/s or more has pauses of about 4 s at the most in an hour (ln(10,800)/3,
+and the second between two looks): it is flagged within 30 s, one with 10 a second after 15 s. A
+thin one, at whatever rate, has long pauses by itself. Nothing is expected before it has spoken
+for a minute.
+
+Sessions: US markets open and close on the half hour of the New York clock, 9:30, 16:00, 17:00,
+20:00, and 13:00 on short days. A silence that begins there (5 s before to 30 s after) is a
+session's end, not a fault, except for crypto, which never closes. So two per cent of the time a
+real one is missed until the feed speaks again; the alternative without a calendar is a false
+alarm at every close. Buckets by hour of the week were weighed and left out: they need weeks of
+one collector's life before they know anything, and would still cry at every holiday.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median_high
+from typing import Final
+
+_HALF_HOUR_NS: Final = 1800 * 10**9  # New York is whole hours from UTC: the half hours coincide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceRule:
+    look_every_s: float = 1.0
+    at_least_s: float = 15.0
+    pauses: float = 6.0  # usual longest pauses that make a silence
+    missed_frames: int = 50  # that should have come meanwhile
+    learn_s: float = 60.0  # of speaking, before anything is expected
+    recent_s: float = 30.0  # the rate forgets by a factor of e in this time
+    span_s: float = 600.0  # each span has a longest pause
+    spans: int = 6
+    edge_before_s: float = 5.0  # a silence that begins so close to a half hour is a session's end
+    edge_after_s: float = 30.0
+    edges: bool = True
+
+
+FEED: Final = SilenceRule()
+# One symbol of a feed that speaks: reported, no gap. A halt looks the same, and lasts 5 minutes
+# and more; a look counts as one frame at the most.
+SYMBOL: Final = SilenceRule(at_least_s=60.0, pauses=8.0, learn_s=600.0, recent_s=120.0)
+MOST_SYMBOLS: Final = 20_000  # followed; about 0.4 kB each
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    seconds: float
+    expected_per_s: float
+
+    def __str__(self) -> str:
+        return f"silent: no data for {self.seconds:.0f} s, expected {self.expected_per_s:.3g}/s"
+
+
+class Rhythm:
+    """How often one feed, or one symbol, speaks."""
+
+    __slots__ = (
+        "_began_s",
+        "_half_hour",
+        "_heard_s",
+        "_longest",
+        "_rule",
+        "_span_ends_s",
+        "_spoke_s",
+        "_weight",
+    )
+
+    def __init__(self, rule: SilenceRule) -> None:
+        self._rule = rule
+        self._began_s: float | None = None
+        self._spoke_s: float | None = None  # None: nothing is expected, we were not listening
+        self._half_hour = 0
+        self._heard_s = 0.0
+        self._weight = 0.0  # frames up to then, decayed
+        self._longest: deque[float] = deque(maxlen=rule.spans)
+        self._span_ends_s = 0.0
+
+    def spoke(self, now_s: float, now_ns: int, frames: int) -> None:
+        """So many frames came since the look before."""
+        rule = self._rule
+        if self._began_s is None:
+            self._began_s = now_s
+        if now_s >= self._span_ends_s:
+            self._span_ends_s = now_s + rule.span_s
+            self._longest.append(0.0)
+        if self._spoke_s is not None:
+            self._longest[-1] = max(self._longest[-1], now_s - self._spoke_s)
+        half_hour = now_ns // _HALF_HOUR_NS
+        if rule.edges and half_hour != self._half_hour:
+            self._weight, self._half_hour = 0.0, half_hour
+        self._weight = self._weight * math.exp((self._heard_s - now_s) / rule.recent_s) + frames
+        self._spoke_s = self._heard_s = now_s
+
+    def not_listening(self) -> None:
+        """The silence is ours, or known already: it is not to be learned as a habit."""
+        self._spoke_s = None
+
+    def silence(self, now_s: float, now_ns: int) -> Silence | None:
+        """What is the matter, if anything. `now_ns` by the wall, `now_s` by a steady clock: a wall
+        clock that is set forward must raise no alarm."""
+        rule, began_s, spoke_s = self._rule, self._began_s, self._spoke_s
+        if began_s is None or spoke_s is None or spoke_s - began_s < rule.learn_s:
+            return None
+        silent_s = now_s - spoke_s
+        if silent_s < max(rule.at_least_s, rule.pauses * median_high(self._longest)):
+            return None
+        expected = self._weight / rule.recent_s
+        if expected * silent_s < rule.missed_frames:
+            return None
+        if rule.edges and self._is_session_end(now_ns - int(silent_s * 1e9)):
+            self.not_listening()  # the night is no pause to learn either
+            return None
+        return Silence(silent_s, expected)
+
+    def _is_session_end(self, began_ns: int) -> bool:
+        after_s = began_ns % _HALF_HOUR_NS / 1e9
+        rule = self._rule
+        return after_s <= rule.edge_after_s or after_s >= 1800.0 - rule.edge_before_s
+
+
+class SymbolRhythms:
+    """Which symbols of a speaking feed do not, though they used to."""
+
+    def __init__(self, rule: SilenceRule = SYMBOL) -> None:
+        self._rule = rule
+        self._rhythms: dict[str, Rhythm] = {}
+
+    def spoke(self, symbols: Iterable[str], now_s: float, now_ns: int) -> None:
+        rhythms = self._rhythms
+        for symbol in symbols:
+            rhythm = rhythms.get(symbol)
+            if rhythm is None:
+                if len(rhythms) >= MOST_SYMBOLS:
+                    continue
+                rhythm = rhythms[symbol] = Rhythm(self._rule)
+            rhythm.spoke(now_s, now_ns, 1)
+
+    def not_listening(self) -> None:
+        for rhythm in self._rhythms.values():
+            rhythm.not_listening()
+
+    def silent(self, now_s: float, now_ns: int) -> list[str]:
+        return [s for s, rhythm in self._rhythms.items() if rhythm.silence(now_s, now_ns)]

@@ -1,0 +1,164 @@
+"""Watches over the feeds: connected and mute, subscriptions without an answer, symbols never heard.
+
+Looks at counters once a second; the event loop calls it, and the clocks are handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from edc_pipeline.capture.intake import FeedState, Intake
+from edc_pipeline.capture.silence import FEED, SYMBOL, Rhythm, SilenceRule, SymbolRhythms
+from edc_pipeline.vendors.contract import FeedSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRule:
+    feed: SilenceRule = FEED
+    symbol: SilenceRule = SYMBOL
+    # A symbol asked for and not heard though its feed has spoken for so long is listed: an
+    # illiquid stock may be quiet for that time, a mistyped one for ever.
+    heard_within_s: float = 900.0
+    symbols_every_s: float = 10.0
+    # A mute feed is connected anew at once, and if that does not help, ever more rarely: it may be
+    # the vendor's trouble, and reconnects are limited.
+    reconnect_after_s: float = 60.0
+    reconnect_at_most_every_s: float = 1800.0
+
+
+WATCH: Final = WatchRule()
+
+
+class WatchedLine(Protocol):
+    """One connection, as the watch sees it."""
+
+    @property
+    def standing_since_s(self) -> float | None:
+        """By the steady clock; None: it does not stand."""
+        ...
+
+    @property
+    def acknowledged(self) -> bool: ...
+
+    def begin_anew(self) -> None:
+        """The feed fell silent: what this connection brings next comes after a gap."""
+        ...
+
+    def ask_to_reconnect(self, reason: str) -> None: ...
+
+
+class FeedWatch:
+    """One feed's."""
+
+    def __init__(
+        self, state: FeedState, spec: FeedSpec, symbols: Sequence[str], rule: WatchRule = WATCH
+    ) -> None:
+        self._state = state
+        self._spec = spec
+        self._asked_for = frozenset(symbols)
+        self._rule = rule
+        self.lines: list[WatchedLine] = []
+        self._rhythm = Rhythm(_for_asset(rule.feed, spec))
+        self._symbols = SymbolRhythms(_for_asset(rule.symbol, spec))
+        self._frames = 0  # with events, when we looked last
+        self._looked_s: float | None = None
+        self._speaking_s = 0.0  # for how long the feed has been speaking, in all
+        self._symbols_due_s = 0.0
+        self._reconnect_due_s = 0.0
+        self._reconnect_wait_s = rule.reconnect_after_s
+
+    def look(self, intake: Intake, now_s: float, now_ns: int, *, reading: bool) -> None:
+        """`reading` is False while we ourselves do not read the sockets."""
+        intake.tell(self._state, self._state.continuity.settle(now_ns))
+        late = self._looked_s is not None and now_s - self._looked_s > max(
+            5 * self._rule.feed.look_every_s, 1.0
+        )
+        passed_s = 0.0 if self._looked_s is None else now_s - self._looked_s
+        self._looked_s = now_s
+        self._look_at_subscription(now_s)
+        if late or not reading or not self._state.connections:
+            # Nothing was heard because nobody listened, or nobody was awake.
+            self._rhythm.not_listening()
+            self._symbols.not_listening()
+        self._look_at_symbols(now_s, now_ns)
+        came, self._frames = (
+            self._state.frames.with_events - self._frames,
+            self._state.frames.with_events,
+        )
+        if came:
+            self._speaking_s += 0.0 if late else passed_s
+            self._rhythm.spoke(now_s, now_ns, came)
+            return
+        self._look_at_silence(intake, now_s, now_ns)
+
+    # Silence
+
+    def _look_at_silence(self, intake: Intake, now_s: float, now_ns: int) -> None:
+        state = self._state
+        silence = self._rhythm.silence(now_s, now_ns)
+        if silence is not None and state.gap is None:
+            since = state.last_event_at or now_ns - int(silence.seconds * 1e9)
+            reason = str(silence)
+            intake.feed_fell_silent(state, since, reason)
+            state.silent = True
+            state.last_problem = reason
+            log.error("%s: %s", state.source.name, reason)
+            self._rhythm.not_listening()
+            for line in self.lines:
+                line.begin_anew()
+        if state.silent and state.connections and now_s >= self._reconnect_due_s:
+            self._reconnect_due_s = now_s + self._reconnect_wait_s
+            self._reconnect_wait_s = min(
+                2 * self._reconnect_wait_s, self._rule.reconnect_at_most_every_s
+            )
+            for line in self.lines:
+                line.ask_to_reconnect(state.gap.reason if state.gap else "silent")
+        elif not state.silent and now_s - self._reconnect_due_s > 10 * self._rule.feed.learn_s:
+            self._reconnect_wait_s = self._rule.reconnect_after_s
+
+    def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
+        state = self._state
+        spoke, state.symbols = state.symbols, set()
+        state.symbols_before |= spoke
+        self._symbols.spoke(spoke, now_s, now_ns)
+        if now_s < self._symbols_due_s:
+            return
+        self._symbols_due_s = now_s + self._rule.symbols_every_s
+        if not spoke:  # the feed itself may be silent, or its market closed
+            return
+        never: set[str] = set()
+        if self._speaking_s >= self._rule.heard_within_s:
+            never = set(self._asked_for - state.symbols_before)
+        before = set(state.silent_symbols)
+        state.silent_symbols = sorted(never | set(self._symbols.silent(now_s, now_ns)))
+        new = [symbol for symbol in state.silent_symbols if symbol not in before]
+        if new:
+            shown = ", ".join(new[:10]) + (" …" if len(new) > 10 else "")
+            log.warning("%s: not heard, though the feed speaks: %s", state.source.name, shown)
+
+    # Subscriptions
+
+    def _look_at_subscription(self, now_s: float) -> None:
+        within_s, state = self._spec.acknowledges_within_s, self._state
+        if within_s is None:
+            return
+        overdue = any(
+            line.standing_since_s is not None
+            and now_s - line.standing_since_s > within_s
+            and not line.acknowledged
+            for line in self.lines
+        )
+        if overdue and not state.subscription:
+            state.subscription = f"subscription not acknowledged within {within_s:g} s"
+            state.last_problem = state.subscription
+            log.error("%s: %s", state.source.name, state.subscription)
+
+
+def _for_asset(rule: SilenceRule, spec: FeedSpec) -> SilenceRule:
+    """Crypto trades round the clock: no half hour ends its session."""
+    return replace(rule, edges=False) if spec.asset_class == "crypto" else rule

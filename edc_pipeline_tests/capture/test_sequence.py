@@ -1,0 +1,171 @@
+"""Any loss from a numbered stream is found, with its size and its place, and nothing else is."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edc_pipeline.capture.sequence import (
+    ANEW_MESSAGES,
+    LATE_MESSAGES,
+    LATE_NS,
+    Missing,
+    Numbering,
+    Numbers,
+)
+from edc_pipeline.events import Quote, Trade
+from edc_pipeline.vendors.contract import SequenceRule
+
+SYMBOL = SequenceRule("symbol")
+CONNECTION = SequenceRule("connection")
+MS = 10**6
+
+
+def heard(rule: SequenceRule, numbers: list[int], at: list[int] | None = None) -> list[Missing]:
+    numbering, missing = Numbering(rule, "SPY", "the numbering"), list[Missing]()
+    for place, number in enumerate(numbers):
+        numbering.hear(number, place * MS if at is None else at[place], missing)
+    numbering.settle(missing, None)
+    return missing
+
+
+def runs(numbers: set[int]) -> list[tuple[int, int]]:
+    """(first, size) of each run of numbers that follow each other."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and sum(found[-1]) == number:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((number, 1))
+    return found
+
+
+@given(
+    first=st.integers(0, 10**12),
+    kept=st.lists(st.booleans(), min_size=1, max_size=300),
+    copies=st.lists(st.integers(0, 299), max_size=20),
+)
+@example(first=0, kept=[True, False, True], copies=[])
+def test_every_loss_is_found_with_size_and_place(
+    first: int, kept: list[bool], copies: list[int]
+) -> None:
+    kept = [True, *kept, True]
+    arrive = [first + n for n, is_kept in enumerate(kept) if is_kept]
+    lost = {first + n for n, is_kept in enumerate(kept) if not is_kept}
+    stream = list(arrive)
+    for place in sorted(copies, reverse=True):  # some come twice, at once
+        if place < len(arrive):
+            stream.insert(place + 1, arrive[place])
+    found = heard(SYMBOL, stream)
+    assert sorted((m.first_seq, m.size) for m in found) == runs(lost)
+    received = {number: place * MS for place, number in reversed(list(enumerate(stream)))}
+    for gap in found:
+        assert gap.size is not None
+        assert gap.from_ns >= received[gap.first_seq - 1]
+        assert gap.to_ns == received[gap.first_seq + gap.size]
+
+
+@given(
+    kept=st.lists(st.booleans(), min_size=1, max_size=200),
+    shuffle=st.lists(st.integers(0, LATE_MESSAGES // 4), min_size=202, max_size=202),
+)
+def test_messages_that_overtake_each_other_are_no_gap(kept: list[bool], shuffle: list[int]) -> None:
+    kept = [True, *kept, True]
+    arrive = [n for n, is_kept in enumerate(kept) if is_kept]
+    late = sorted(arrive[1:], key=lambda n: n + shuffle[n])
+    lost = {n for n, is_kept in enumerate(kept) if not is_kept}
+    found = heard(SYMBOL, [arrive[0], *late])
+    # Where a late one splits a hole, the parts are told one by one: together they are the loss.
+    told = {m.first_seq + n for m in found for n in range(m.size or 0)}
+    assert told == {n for n in lost if n < max(late)}
+    assert sum(m.size or 0 for m in found) == len(told)
+
+
+@given(
+    kept=st.lists(st.booleans(), min_size=1, max_size=100),
+    start=st.integers(0, 999),
+)
+def test_numbers_that_wrap_go_on(kept: list[bool], start: int) -> None:
+    kept = [True, *kept, True]
+    rule = SequenceRule("connection", wraps_after=999)
+    arrive = [(start + n) % 1000 for n, is_kept in enumerate(kept) if is_kept]
+    lost = {n for n, is_kept in enumerate(kept) if not is_kept}
+    found = heard(rule, arrive)
+    assert [(m.first_seq, m.size) for m in found] == [
+        ((start + first) % 1000, size) for first, size in runs(lost)
+    ]
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=100))
+def test_numbers_that_only_increase_have_no_gaps(jumps: list[int]) -> None:
+    numbers = [sum(jumps[: n + 1]) for n in range(len(jumps))]
+    assert heard(SequenceRule("symbol", contiguous=False), numbers) == []
+
+
+@given(st.lists(st.integers(), max_size=400))
+def test_hostile_numbers_never_raise_and_never_overflow_the_ledger(numbers: list[int]) -> None:
+    for missing in heard(SYMBOL, numbers):
+        assert missing.size is None or 0 < missing.size < 2**63
+        assert -1 <= missing.first_seq < 2**63
+        assert missing.from_ns <= missing.to_ns
+
+
+def test_a_replay_after_a_reconnect_is_no_new_numbering() -> None:
+    assert heard(SYMBOL, [*range(500), *range(400, 700)]) == []
+
+
+def test_a_numbering_that_begins_anew_is_told_and_followed() -> None:
+    anew = ANEW_MESSAGES + 10
+    missing = heard(SYMBOL, [*range(5000, 6000), *range(anew), anew + 3])
+    assert [(m.first_seq, m.size) for m in missing] == [(ANEW_MESSAGES - 1, None), (anew, 3)]
+    assert "goes on at 199 after 5999" in missing[0].reason
+    assert (missing[0].from_ns, missing[0].to_ns) == (999 * MS, 1000 * MS)
+
+
+def test_a_hole_is_given_up_after_a_while_without_waiting_for_messages() -> None:
+    numbering, missing = Numbering(SYMBOL, "SPY", "the numbering"), list[Missing]()
+    assert not numbering.hear(1, 0, missing)
+    assert numbering.hear(4, 7, missing)
+    numbering.settle(missing, 7 + LATE_NS)
+    assert missing == []
+    numbering.settle(missing, 8 + LATE_NS)
+    assert [(m.first_seq, m.size, m.from_ns, m.to_ns) for m in missing] == [(2, 2, 0, 7)]
+
+
+def trade(symbol: str, seq: int) -> Trade:
+    return Trade(
+        ts_event=1, symbol=symbol, asset_class="crypto", vendor="v", feed="f", created_at=1,
+        price=1.0, size=1.0, seq=seq,
+    )  # fmt: skip
+
+
+def quote(symbol: str, seq: int) -> Quote:
+    return Quote(
+        ts_event=1, symbol=symbol, asset_class="crypto", vendor="v", feed="f", created_at=1,
+        bid_price=1.0, bid_size=1.0, ask_price=2.0, ask_size=1.0, seq=seq,
+    )  # fmt: skip
+
+
+def test_symbols_are_numbered_each_for_itself_and_across_connections() -> None:
+    numbers = Numbers([SequenceRule("symbol", event_types=("trade",))])
+    missing: list[Missing] = []
+    for connection, symbol, seq in [
+        ("a", "SPY", 1), ("a", "QQQ", 70), ("a", "SPY", 2), ("b", "SPY", 3), ("b", "QQQ", 73),
+        ("a", "SPY", 3), ("a", "SPY", 4),
+    ]:  # fmt: skip
+        numbers.hear_event(connection, trade(symbol, seq), 5, missing)
+        numbers.hear_event(connection, quote(symbol, 9 * seq), 5, missing)  # not of this rule
+    missing += numbers.settle(None)
+    assert [(m.symbol, m.first_seq, m.size) for m in missing] == [("QQQ", 71, 2)]
+
+
+def test_a_connections_numbers_begin_anew_with_it() -> None:
+    numbers = Numbers([CONNECTION])
+    missing: list[Missing] = []
+    for seq in (1, 2, 5):
+        numbers.hear_frame("c/0.0", seq, seq, missing)
+    numbers.connection_ended("c/0.0", missing)
+    for seq in (1, 2, 3):
+        numbers.hear_frame("c/0.1", seq, seq, missing)
+    assert [(m.symbol, m.first_seq, m.size) for m in missing] == [("", 3, 2)]
+    assert list(numbers.settle(None)) == []
