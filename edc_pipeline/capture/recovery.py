@@ -20,14 +20,20 @@ from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import archive_segment
 from edc_pipeline.capture.journal.blocks import Frames, Line
 from edc_pipeline.capture.journal.reader import SegmentRead, read_collector
-from edc_pipeline.capture.queues import Queues
+from edc_pipeline.capture.queues import Queues, Waiting
+from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.settings import Capture
 from edc_pipeline.spool.layout import (
     batch_files,
+    batch_name,
+    day_folder,
     days_in,
     frames_of,
     journal_collectors,
     journal_folder,
+    quarantine_days,
+    quarantine_files,
+    quarantine_folder,
 )
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.vendors import VENDORS
@@ -184,19 +190,34 @@ class _Recovery:
     def _flush(self) -> None:
         waiting = self._queues.take()
         if not waiting.empty:
+            if waiting.last_frame == self._interrupted_end:
+                _drop_other_readings(self._spool, self._collector, waiting)
             lines = self._lines.values()
             flush(self._spool, self._collector, waiting, self._clock(), lines)
 
 
 def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
     """The last frame of a flush that left files and no ledger entry; −1 where there was none."""
-    ends = [
-        found[2]
-        for event_type, day in days_in(spool)
-        for path in batch_files(spool, event_type, day)
-        if (found := frames_of(path)) and found[:2] == (collector, first_frame)
-    ]
-    return max(ends, default=-1)
+    paths = [p for kind, day in days_in(spool) for p in batch_files(spool, kind, day)]
+    paths += [p for day in quarantine_days(spool) for p in quarantine_files(spool, day)]
+    found = (frames_of(path) for path in paths)
+    return max((f[2] for f in found if f and f[:2] == (collector, first_frame)), default=-1)
+
+
+def _drop_other_readings(spool: Path, collector: str, redone: Waiting) -> None:
+    """Files of the interrupted flush that the same frames no longer give.
+
+    A parser mended in between reads otherwise: the frame that it now reads would stay in
+    quarantine as well. The journal has the frames, so nothing is lost if we die here.
+    """
+    name = batch_name(collector, redone.first_frame, redone.last_frame)
+    there = {day_folder(spool, kind, day) / name for kind, day in days_in(spool)}
+    there |= {quarantine_folder(spool, day) / name for day in quarantine_days(spool)}
+    there -= {day_folder(spool, kind, day) / name for kind, day in redone.rows}
+    there -= {quarantine_folder(spool, day) / name for day in redone.quarantine}
+    for path in filter(Path.exists, there):
+        path.unlink()
+        fsync_path(path.parent)
 
 
 def session_of(line: Line) -> Session | None:

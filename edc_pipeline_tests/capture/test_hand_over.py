@@ -141,7 +141,7 @@ def test_a_second_newcomer_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 def test_where_nobody_captures_it_simply_begins(tmp_path: Path) -> None:
     async def then(spool: Path) -> None:
-        process: subprocess.Popen[str] = start("capture", "--take-over", "--for", "6", cwd=tmp_path)
+        process: subprocess.Popen[str] = start("capture", "--take-over", "--for", "3", cwd=tmp_path)
         try:
             _, err = await asyncio.to_thread(process.communicate, timeout=30)
         finally:

@@ -64,8 +64,12 @@ def home(tmp_path: Path, exchange: int) -> Path:
 def capturing(home: Path) -> subprocess.Popen[str]:
     """A capture that has already flushed once: the ledger's entry comes last."""
     process = start("capture", cwd=home)
-    ledger = Ledger(home / "data" / "spool")
-    until(lambda: process.poll() is not None or bool(ledger.frames()))
+    spool = home / "data" / "spool"
+
+    def counted() -> bool:  # files come first: killed in between, they count for nothing yet
+        return any(Ledger(spool).events_out(*found) for found in days_in(spool))
+
+    until(lambda: process.poll() is not None or counted())
     assert process.poll() is None, process.communicate()
     return process
 
