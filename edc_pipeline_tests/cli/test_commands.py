@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from edc_pipeline.cli import COMMANDS
+from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.owner import current_owner
 from edc_pipeline_tests.cli.calling import Said, edc, start
