@@ -39,7 +39,7 @@ crash: $(VENV)/.dev
 bench-capture: $(VENV)/.core
 	@$(BIN)/python benchmarks/capture.py $(ARGS)
 
-# The picture in README.md, from a running UI. Needs Chromium and Node.js.
+# The picture in README.md, from a running UI. Needs Chromium.
 picture: $(VENV)/.dev
 	$(BIN)/python -m docs.take_picture
 
