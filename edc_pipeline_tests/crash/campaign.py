@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def campaign(folder: Path, kills: int, seed: int, say: Callable[[str], None]) ->
         last = Life(folder / "marks-last")
         lives.append(last)
         last.killed_at = 2**62
-        _live_out(lambda: _collect(settings, last.marks, for_seconds=1.5))
+        _live_out(lambda: _collect(settings, last.marks, for_seconds=1.5), last)
     for life in lives:
         _hold_against_marks(settings.spool, life, account)
     _hold_spool_together(settings, account)
@@ -177,10 +178,11 @@ def _kill_after(seconds: float, live: Callable[[], None]) -> tuple[int, float]:
     return at, sum(late) * 1000
 
 
-def _live_out(live: Callable[[], None]) -> None:
+def _live_out(live: Callable[[], None], last: Life) -> None:
     _, status = os.waitpid(_fork(live), 0)
     if status:
-        raise SystemExit(f"the last life ended with status {status}")
+        why = last.marks.with_suffix(".stderr").read_text()
+        raise SystemExit(f"the last life ended with status {status}:\n{why}")
 
 
 def _fork(live: Callable[[], None]) -> int:
@@ -228,8 +230,14 @@ def _collect(settings: Settings, marks: Path, for_seconds: float = 60.0) -> None
     setattr(Journal, "append", marked_append)  # noqa: B010 - this process is the fork's own
     setattr(Journal, "_done", marked_done)  # noqa: B010
     setattr(capture_run, "new_collector_name", marked_name)  # noqa: B010
-    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    run_capture(settings, for_seconds=for_seconds)
+    # Warnings of a life that is cut short are no news; why one ends by itself is.
+    sys.stderr = marks.with_suffix(".stderr").open("w")
+    try:
+        run_capture(settings, for_seconds=for_seconds)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        raise
 
 
 def _consolidate(settings: Settings) -> None:
