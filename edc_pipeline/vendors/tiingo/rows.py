@@ -42,6 +42,8 @@ class _Positional(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class IexQuote(_Positional, tag="Q", frozen=True):
+    """BOATS sends its quotes in the same positions [doc]."""
+
     iso: str
     ns: int | None
     ticker: str
@@ -132,17 +134,6 @@ class CryptoQuote(_Positional, tag="Q", frozen=True):
     ask: Number
 
 
-class BoatsQuote(_Positional, tag="Q", frozen=True):
-    iso: str
-    ns: int | None
-    ticker: str
-    bid_size: Number = None
-    bid: Number = None
-    mid: Number = None
-    ask: Number = None
-    ask_size: Number = None
-
-
 class _BoatsPrint(_Positional, frozen=True):
     iso: str
     ns: int | None
@@ -182,7 +173,7 @@ _REFERENCE: Final = msgspec.json.Decoder(ReferencePrice)
 _EQUITY_QUOTE: Final = msgspec.json.Decoder(EquityQuote)
 _FX: Final = msgspec.json.Decoder(FxQuote)
 _CRYPTO: Final = msgspec.json.Decoder(CryptoTrade | CryptoQuote)
-_BOATS: Final = msgspec.json.Decoder(BoatsQuote | BoatsTrade | BoatsBreak)
+_BOATS: Final = msgspec.json.Decoder(IexQuote | BoatsTrade | BoatsBreak)
 
 _NEW_IEX: Final = msgspec.json.Decoder(NewRow[IexQuote | IexTrade | IexBreak])
 # Exactly three elements: a longer row may be an equity quote.
@@ -190,7 +181,7 @@ _NEW_REFERENCE: Final = msgspec.json.Decoder(NewRow[tuple[str, str, float]])
 _NEW_EQUITY_QUOTE: Final = msgspec.json.Decoder(NewRow[EquityQuote])
 _NEW_FX: Final = msgspec.json.Decoder(NewRow[FxQuote])
 _NEW_CRYPTO: Final = msgspec.json.Decoder(NewRow[CryptoTrade | CryptoQuote])
-_NEW_BOATS: Final = msgspec.json.Decoder(NewRow[BoatsQuote | BoatsTrade | BoatsBreak])
+_NEW_BOATS: Final = msgspec.json.Decoder(NewRow[IexQuote | BoatsTrade | BoatsBreak])
 
 _REFERENCE_LENGTH: Final = 3
 _REFERENCE_LEVEL: Final = 6
@@ -287,9 +278,9 @@ class RowReader:
             return [self._quote(ts, row, labels, venue)]
         return [self._trade(ts, row.ticker, row.price, row.size, [], labels, venue)]
 
-    def _boats(self, row: BoatsQuote | BoatsTrade | BoatsBreak, labels: Labels) -> list[AnyEvent]:
+    def _boats(self, row: IexQuote | BoatsTrade | BoatsBreak, labels: Labels) -> list[AnyEvent]:
         ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
-        if isinstance(row, BoatsQuote):
+        if isinstance(row, IexQuote):
             return [self._quote(ts, row, labels)]
         marks = (str(c).strip() for c in (row.c1, row.c2, row.c3, row.c4) if c is not None)
         conditions = [mark for mark in marks if mark]
@@ -314,7 +305,7 @@ class RowReader:
     def _quote(
         self,
         ts: int,
-        row: IexQuote | EquityQuote | FxQuote | CryptoQuote | BoatsQuote,
+        row: IexQuote | EquityQuote | FxQuote | CryptoQuote,
         labels: Labels,
         venue: str = "",
     ) -> Quote:
