@@ -11,6 +11,9 @@ MARKET_ZONE_NAME: Final = "America/New_York"
 MARKET_ZONE: Final = ZoneInfo(MARKET_ZONE_NAME)
 
 NS_PER_SECOND: Final = 1_000_000_000
+# The days that lie wholly within int64 nanoseconds.
+FIRST_DAY: Final = dt.date(1677, 9, 22)
+LAST_DAY: Final = dt.date(2262, 4, 9)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -69,8 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except sqlite3.DatabaseError as error:
+        click.echo(
+            f"edc: the ledger of the spool can't be read or written: {error}. If the file is"
+            " damaged, move _ledger.sqlite aside: the micro-batches and the journal stay",
+            err=True,
+        )
+        sys.exit(EXIT_FALLS_SHORT)
     except BrokenPipeError:
         # `edc decode … | head`: the reader has enough. Keep Python from complaining at exit.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A disk that is full, a folder that is not ours: the path and the reason say what to mend.
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"edc: {where}{error.strerror or error}", err=True)
+        sys.exit(EXIT_FALLS_SHORT)
     sys.exit(outcome if isinstance(outcome, int) else 0)

@@ -81,14 +81,20 @@ def _frames(file: IO[bytes], receive_times: Path | None) -> Iterator[tuple[int, 
             yield number + 1, frame, received_at
 
 
-# No vendor's text frame is a lone base64 word of this alphabet and length; JSON begins with { or [.
 def _frame(line: bytes) -> bytes:
+    """A line of text as it stands; base64 only where it is no JSON (`null` is both)."""
+    import msgspec  # noqa: PLC0415
+
     if not line or line.lstrip()[:1] in b'{["':
         return line
     try:
-        return base64.b64decode(line, validate=True)
-    except binascii.Error:
-        return line
+        msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        try:
+            return base64.b64decode(line, validate=True)
+        except binascii.Error:
+            return line
+    return line
 
 
 def _receive_time(text: str, line: int) -> int:

@@ -67,15 +67,21 @@ def demo(folder: Path) -> int:
 
 
 _MARK: Final = ".edc_demo"
+_LEFT: Final = ("spool", "daily")  # what a demo leaves, and may remove
 
 
 def _clear(folder: Path) -> None:
     """Empty what an earlier demo left; never a folder that is somebody's."""
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / _MARK).exists():
-            raise click.UsageError(f"{folder} exists and was not made by a demo; choose another")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+        foreign = sorted(p.name for p in folder.iterdir() if p.name not in {_MARK, *_LEFT})
+        if foreign or (any(folder.iterdir()) and not (folder / _MARK).exists()):
+            named = f" ({foreign[0]})" if foreign else ""
+            raise click.UsageError(
+                f"{folder} holds what no demo made{named}; choose another folder: --dir"
+            )
+        for name in _LEFT:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -41,7 +42,13 @@ class Finding:
 
 @click.command(epilog="Example: edc doctor --config feeds.yaml; exit 1 if something is wrong.")
 @options.config
-@click.option("--port", default=3000, show_default=True, help="Where the Dagster UI is to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=3000,
+    show_default=True,
+    help="Where the Dagster UI is to listen.",
+)
 @click.option("--offline", is_flag=True, help="Do not try to reach the vendors.")
 @options.as_json
 def doctor(config: Path | None, port: int, offline: bool, as_json: bool) -> int:
@@ -58,8 +65,11 @@ def doctor(config: Path | None, port: int, offline: bool, as_json: bool) -> int:
             for mistake in mistakes.mistakes
         ]
     else:
-        findings += [*_settings(settings), *_disk(settings), *_spool(settings)]
-        findings += [*_addresses(settings, offline=offline), *_port(port)]
+        findings += _settings(settings)
+        findings += _probed("data", _disk(settings))
+        findings += _probed("spool", _spool(settings))
+        findings += _probed("address", _addresses(settings, offline=offline))
+        findings += _port(port)
     if as_json:
         import msgspec  # noqa: PLC0415
 
@@ -68,6 +78,14 @@ def doctor(config: Path | None, port: int, offline: bool, as_json: bool) -> int:
     else:
         _show(findings)
     return 1 if any(f.state == "wrong" for f in findings) else 0
+
+
+def _probed(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """A doctor does not fall ill of what he looks at."""
+    try:
+        yield from findings
+    except (OSError, ValueError, sqlite3.DatabaseError) as error:
+        yield Finding(what, "wrong", str(error), "mend or move what is named there")
 
 
 def _show(findings: list[Finding]) -> None:
@@ -210,9 +228,14 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _spool(settings: Settings) -> Iterator[Finding]:
+    from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
     from edc_pipeline.spool.owner import current_owner  # noqa: PLC0415
 
     held, owner = current_owner(settings.spool)
+    Ledger(settings.spool).last_flush()  # raises where it is damaged
+    if settings.spool.exists() and not os.access(settings.spool, os.W_OK):
+        said = f"can't write to {settings.spool}"
+        yield Finding("spool", "wrong", said, "chown it, or set data_dir")
     if not held:
         yield Finding("spool", "ok", f"{settings.spool} is free")
         return

@@ -22,7 +22,9 @@ def gaps(config: Path | None, spool: Path | None, day: dt.date | None, as_json: 
     from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
     from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
 
-    where = spool or options.load_settings(config).spool
+    where = options.existing_spool(spool or options.load_settings(config).spool)
+    if not Ledger(where).path.exists():
+        raise options.FallsShort(f"{where} has no ledger: what is missing is not known")
     found = Ledger(where).gaps(*(day_bounds(day) if day else (None, None)))
     if as_json:
         import msgspec  # noqa: PLC0415

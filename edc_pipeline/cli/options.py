@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edc_pipeline.market_day import parse_day
+from edc_pipeline.market_day import FIRST_DAY, LAST_DAY, parse_day
 
 if TYPE_CHECKING:
     from edc_pipeline.settings import Settings
@@ -39,9 +39,23 @@ class Day(click.ParamType[dt.date]):
         if isinstance(value, dt.date):
             return value
         try:
-            return parse_day(value)
+            day = parse_day(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not FIRST_DAY <= day <= LAST_DAY:
+            self.fail(f"{value} is outside what files hold: {FIRST_DAY} to {LAST_DAY}", param, ctx)
+        return day
+
+
+def existing_spool(spool: Path) -> Path:
+    """A path that is no spool must not look like one where all is well."""
+    from edc_pipeline.spool.layout import is_spool  # noqa: PLC0415
+
+    if not is_spool(spool):
+        raise WrongCall(
+            f"there is no spool at {spool}; name one with --spool, data_dir or --config"
+        )
+    return spool
 
 
 config = click.option(

@@ -35,7 +35,7 @@ def list_frames(config: Path | None, day: dt.date | None, as_json: bool) -> int:
 
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
-    spool = options.load_settings(config).spool
+    spool = options.existing_spool(options.load_settings(config).spool)
     found = _frames(spool, day)
     if as_json:
         for frame in found:
@@ -127,7 +127,11 @@ def retry(config: Path | None, day: dt.date | None, dry_run: bool, as_json: bool
 
 def _frames(spool: Path, day: dt.date | None) -> list[QuarantinedFrame]:
     from edc_pipeline.spool.layout import quarantine_days  # noqa: PLC0415
+    from edc_pipeline.spool.micro_batch import UnreadableBatch  # noqa: PLC0415
     from edc_pipeline.spool.quarantine import read_quarantine  # noqa: PLC0415
 
     days = quarantine_days(spool) if day is None else [day]
-    return [frame for one in days for frame in read_quarantine(spool, one)]
+    try:
+        return [frame for one in days for frame in read_quarantine(spool, one)]
+    except UnreadableBatch as torn:
+        raise options.FallsShort(f"{torn}; move that file out of {spool} to see the rest") from None

@@ -84,6 +84,13 @@ def days_in(spool: Path) -> Iterator[tuple[EventType, dt.date]]:
             yield event_type, day
 
 
+def is_spool(folder: Path) -> bool:
+    """Whether a collector ever wrote here."""
+    return any((folder / name).exists() for name in (LEDGER, LOCK)) or any(
+        folder.glob("event_type=*")
+    )
+
+
 def journal_folder(spool: Path, collector: str) -> Path:
     return spool / JOURNAL / collector
 

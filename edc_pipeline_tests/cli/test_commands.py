@@ -164,7 +164,8 @@ def test_the_quarantine_gives_the_bytes_back(demo: tuple[Path, Said]) -> None:
     assert edc("quarantine", "show", "999999", cwd=tmp_path, EDC_DATA_DIR="demo").code == 1
     said = edc("quarantine", "list", cwd=tmp_path, EDC_DATA_DIR="demo")
     assert "stocks" in said.out
-    assert edc("quarantine", "list", "--day", "2020-01-01", cwd=tmp_path).code == 0
+    of_a_day = ("quarantine", "list", "--day", "2020-01-01")
+    assert edc(*of_a_day, cwd=tmp_path, EDC_DATA_DIR="demo").code == 0
 
 
 def test_a_second_collector_is_told_who_the_first_is(home: Path) -> None:
@@ -221,8 +222,26 @@ def test_status_and_gaps_of_nothing(tmp_path: Path) -> None:
     said = edc("status", cwd=tmp_path)
     assert said.code == 1
     assert "nothing was ever captured" in said.out
-    assert edc("gaps", cwd=tmp_path).code == 0
-    assert edc("gaps", "--day", "22.1.2026", cwd=tmp_path).code == 2
+    for words in (("gaps",), ("quarantine", "list"), ("journal", "list")):
+        said = edc(*words, cwd=tmp_path)
+        assert said.code == 2
+        assert "there is no spool at data/spool" in said.err
+    for day in ("22.1.2026", "9999-12-31", "0001-01-01"):
+        assert edc("gaps", "--day", day, cwd=tmp_path).code == 2
+
+
+def test_a_damaged_ledger_and_a_file_in_the_way_are_told_in_words(tmp_path: Path) -> None:
+    spool = tmp_path / "data" / "spool"
+    spool.mkdir(parents=True)
+    (spool / "_ledger.sqlite").write_text("garbage, whatever its name says" * 40)
+    (tmp_path / "file").touch()
+    for data in ("data", "file"):
+        for words in (("gaps",), ("status",), ("doctor", "--offline")):
+            said = edc(*words, cwd=tmp_path, EDC_DATA_DIR=data)
+            assert said.code in (1, 2)
+            assert "Traceback" not in said.err
+    assert "wrong   spool" in edc("doctor", "--offline", cwd=tmp_path).out
+    assert edc("doctor", "--port", "99999", cwd=tmp_path).code == 2
 
 
 def test_doctor_tells_each_fault_and_its_remedy(tmp_path: Path) -> None:
@@ -257,7 +276,11 @@ def test_the_demo_balances_and_its_lines_work_as_pasted(demo: tuple[Path, Said])
     frames = [eval(line, {"pd": pd}) for line in lines]  # as a person would paste them
     assert all(isinstance(frame, pd.DataFrame) and len(frame) for frame in frames)
     assert set(frames[1]["symbol"]) == {"SPY"}
-    # A folder that is not a demo's is never emptied.
+    # What is not a demo's is never removed, in a demo's folder neither.
+    (tmp_path / "demo" / "mine.yaml").touch()
+    assert edc("demo", cwd=tmp_path).code == 2
+    assert (tmp_path / "demo" / "mine.yaml").exists()
+    assert (tmp_path / "demo" / "daily").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     assert edc("demo", "--dir", "mine", cwd=tmp_path).code == 2

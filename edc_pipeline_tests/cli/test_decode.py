@@ -55,6 +55,11 @@ def test_base64_lines_are_frames_of_bytes(tmp_path: Path) -> None:
     assert said.code == 1
 
 
+def test_a_line_that_is_both_json_and_base64_is_json(tmp_path: Path) -> None:
+    said = edc("decode", "--vendor", "tiingo", cwd=tmp_path, stdin=b"null\n")
+    assert json.loads(said.err)["frame"] == "null"
+
+
 @pytest.mark.parametrize(
     ("text", "ns"),
     [
