@@ -45,6 +45,9 @@ unless --token is given.
 
 
 @click.command("simulate", epilog=EPILOG)
+@click.option(
+    "--vendor", default="tiingo", show_default=True, help="Whose protocol to speak: tiingo, …"
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -111,6 +114,7 @@ unless --token is given.
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 def simulate(
     *,
+    vendor: str,
     host: str,
     port: int,
     seed: int,
@@ -127,11 +131,11 @@ def simulate(
     truth: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a fake exchange that speaks Tiingo's websocket protocol over a synthetic market."""
+    """Run a fake exchange that speaks a vendor's websocket protocol over a synthetic market."""
     from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy and websockets: 0.3 s that `edc --help` need not wait
         exchange,
         faults,
-        tiingo,
+        session,
     )
 
     try:
@@ -140,8 +144,9 @@ def simulate(
             port=port,
             seed=seed,
             rate=rate,
+            vendor=vendor,
             symbols=None if symbols is None else symbols.split(","),
-            terms=tiingo.Terms(token=token or None),
+            terms=session.Terms(token=token or None),
             chaos=faults.Chaos.parse(chaos),
             heartbeat_s=heartbeat,
             resend_on_subscribe=resend,

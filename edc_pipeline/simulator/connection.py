@@ -81,7 +81,7 @@ class Connection:
         if reply is not None and not self._line.is_mute(self._now_ns()):
             self._put(reply)
 
-    def data(self, body: str) -> None:
+    def data(self, body: str | bytes) -> None:
         withheld = self._line.withheld
         self._carry_out(self._line.feed(body, self._now_ns()))
         self._truth.lost["mute"] += self._line.withheld - withheld

@@ -23,6 +23,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TextIO
+from urllib.parse import parse_qsl
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -33,8 +34,8 @@ from edc_pipeline.simulator.connection import Connection, WhenSlow
 from edc_pipeline.simulator.faults import Chaos, Trouble
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import Market, Pace, Tick, Ticks, TickSource, rows
-from edc_pipeline.simulator.session import Vendor
-from edc_pipeline.simulator.tiingo import Terms, Tiingo
+from edc_pipeline.simulator.session import Asked, Terms, Vendor
+from edc_pipeline.simulator.speakers import SPEAKERS
 from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
 
 _SLICE_S: Final = 0.01  # how late a tick may be sent; below it, waking up costs more than sending
@@ -51,6 +52,7 @@ class ExchangeConfig:
     seed: int = 0
     rate: float = 200.0  # ticks per second over all instruments; `pace` says more
     pace: Pace | None = None
+    vendor: str = "tiingo"  # whose protocol, of speakers.SPEAKERS
     terms: Terms = field(default_factory=Terms)
     heartbeat_s: float = 30.0
     chaos: Chaos = field(default_factory=Chaos)
@@ -68,6 +70,8 @@ class ExchangeConfig:
     ssl: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
+        if self.vendor not in SPEAKERS:
+            raise ValueError(f"vendor: {self.vendor!r} is none of {', '.join(sorted(SPEAKERS))}")
         for name in ("heartbeat_s", "seconds", "events"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -88,9 +92,9 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Exchange:
-    """`source` and `vendor` default to the synthetic market and Tiingo; `clock` is ns since 1970.
+    """`source` and `vendor` default to the synthetic market and the config's vendor.
 
-    `truth` records what was sent, `trouble` which faults were done.
+    `clock` is ns since 1970, `truth` records what was sent, `trouble` which faults were done.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class Exchange:
             seed=config.seed,
             pace=config.pace or Pace(rate=config.rate),
         )
-        self._vendor: Vendor = vendor or Tiingo(
+        self._vendor: Vendor = vendor or SPEAKERS[config.vendor](
             self._source.instruments, terms=config.terms, seed=config.seed
         )
         self._file: TextIO | None = None
@@ -145,7 +149,7 @@ class Exchange:
 
     async def _serve(self) -> Server:
         config = self.config
-        # Deflate would cost more than all the rest on the loopback, and Tiingo does not offer it.
+        # Deflate would cost more than all the rest on the loopback, and few vendors offer it.
         return await serve(
             self._attend,
             config.host,
@@ -243,23 +247,35 @@ class Exchange:
     # -- a client comes -----------------------------------------------------------------------
 
     def _admit(self, websocket: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        if path not in self._vendor.paths:
+        asked = _asked(request)
+        if self._service(asked.path) is None:
             paths = ", ".join(self._vendor.paths)
-            return websocket.respond(HTTPStatus.NOT_FOUND, f"no {path} here; there are {paths}\n")
+            answer = f"no {asked.path} here; there are {paths}\n"
+            return websocket.respond(HTTPStatus.NOT_FOUND, answer)
+        if (status := self._vendor.refusal(asked)) is not None:
+            return websocket.respond(status, f"{status.phrase}\n")
         if len(self._connections) >= self.config.max_connections:
             return websocket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
         return None
 
+    def _service(self, path: str) -> str | None:
+        exact = self._vendor.paths.get(path)
+        return exact or next(
+            (s for p, s in self._vendor.paths.items() if p.endswith("/") and path.startswith(p)),
+            None,
+        )
+
     async def _attend(self, websocket: ServerConnection) -> None:
         assert websocket.request is not None
-        service = self._vendor.paths[websocket.request.path.partition("?")[0]]
+        asked = _asked(websocket.request)
+        service = self._service(asked.path)
+        assert service is not None
         self.truth.connections[service] += 1
         # Counted by service: which of three clients comes first must not change what each is sent.
         ordinal = self.truth.connections[service]
         connection = Connection(
             websocket,
-            self._vendor.session(service, ordinal),
+            self._vendor.session(service, ordinal, asked),
             self.trouble.line(service, ordinal),
             ordinal=ordinal,
             truth=self.truth,
@@ -269,6 +285,8 @@ class Exchange:
             changed=self._changed,
         )
         self._connections[service, ordinal] = connection
+        for reply in connection.session.greeting():
+            connection.reply(reply)
         tasks = [
             asyncio.create_task(connection.send_all(), name=f"send-{service}-{ordinal}"),
             asyncio.create_task(self._beat(connection), name=f"beat-{service}-{ordinal}"),
@@ -374,13 +392,14 @@ class Exchange:
         for connection in self._connections.values():
             if not connection.listening:
                 continue
-            frame = connection.session.on_tick(tick)
-            if frame is None:
+            made = connection.session.on_tick(tick)
+            if made is None:
                 continue
-            connection.data(frame)
-            self._made += 1
-            if self._is_complete():
-                return
+            for frame in (made,) if isinstance(made, str | bytes) else made:
+                connection.data(frame)
+                self._made += 1
+                if self._is_complete():
+                    return
 
     def _is_complete(self) -> bool:
         return self.config.events is not None and self._made >= self.config.events
@@ -394,3 +413,8 @@ class Exchange:
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+def _asked(request: Request) -> Asked:
+    path, _, query = request.path.partition("?")
+    return Asked(path, dict(parse_qsl(query)))

@@ -1,26 +1,46 @@
 """What the exchange asks of a vendor's protocol: a session per connection, without any I/O.
 
-A new vendor is one file beside `tiingo.py` with a `Vendor` and its `Session`; the market, the
-faults, the truth and the server stay as they are.
+A new vendor is one file beside `tiingo.py` with a `Vendor` and its `Session`, and one line in
+`speakers.py`; the market, the faults, the truth and the server stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Literal, Protocol
 
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.market import Tick
 
-ReplyKind = Literal["info", "heartbeat", "error"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What this exchange lets a client do. A vendor's protocol looks at what it knows of."""
+
+    token: str | None = None  # None: any that is not empty
+    iex_agreement: bool = True  # Tiingo: without it, levels 0 and 5 of /iex are refused
+
+
+# A snapshot repeats, to one who subscribes, what was told before.
+ReplyKind = Literal["info", "heartbeat", "error", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One control frame."""
+    """A frame that is no tick of the market."""
 
     kind: ReplyKind
-    body: str
+    body: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The address that a client came to."""
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -38,9 +58,13 @@ class Session(Protocol):
         """True when the vendor would now close the connection, once its replies are out."""
         ...
 
+    def greeting(self) -> list[Reply]:
+        """What the vendor says before it is asked anything."""
+        ...
+
     def on_message(self, message: str | bytes) -> list[Reply]: ...
-    def on_tick(self, tick: Tick) -> str | None:
-        """The data frame for this tick, or None when this subscription does not get it."""
+    def on_tick(self, tick: Tick) -> str | bytes | Sequence[str | bytes] | None:
+        """The data frames for this tick, or None when this subscription does not get it."""
         ...
 
     def heartbeat(self) -> Reply | None: ...
@@ -49,9 +73,21 @@ class Session(Protocol):
 class Vendor(Protocol):
     @property
     def paths(self) -> Mapping[str, str]:
-        """URL path → service."""
+        """URL path → service. A path that ends in / takes all that begin with it."""
         ...
 
-    def session(self, service: str, ordinal: int) -> Session:
+    def refusal(self, asked: Asked) -> HTTPStatus | None:
+        """What the handshake is answered with, where it is not let in."""
+        ...
+
+    def session(self, service: str, ordinal: int, asked: Asked) -> Session:
         """A session for the `ordinal`-th connection to this service, counted from 1."""
         ...
+
+
+class Speaks(Protocol):
+    """Makes a vendor's protocol over these instruments."""
+
+    def __call__(
+        self, instruments: Sequence[Instrument], *, terms: Terms | None = None, seed: int = 0
+    ) -> Vendor: ...

@@ -11,14 +11,14 @@ import hmac
 import json
 import random
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from http import HTTPStatus
 from math import isnan
 from typing import Any, Final
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
 from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.market import QUOTE, TRADE, Tick
-from edc_pipeline.simulator.session import Reply
+from edc_pipeline.simulator.session import Asked, Reply, Terms
 
 PATHS: Final = {"/iex": "iex", "/fx": "fx", "/crypto": "crypto"}
 _LISTED_ON: Final = {"equity": "iex", "etf": "iex", "fx": "fx", "crypto": "crypto"}
@@ -45,14 +45,6 @@ _ENVELOPES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What this exchange lets a client do."""
-
-    token: str | None = None  # None: any that is not empty
-    iex_agreement: bool = True  # without it, levels 0 and 5 of /iex are refused
-
-
 def ticker_of(symbol: str) -> str:
     """`BRK.B` → `brk-b`, `EUR/USD` → `eurusd`."""
     return symbol.lower().replace(".", "-").replace("/", "")
@@ -67,7 +59,10 @@ class Tiingo:
         self._terms = terms or Terms()
         self._seed = seed
 
-    def session(self, service: str, ordinal: int) -> TiingoSession:
+    def refusal(self, asked: Asked) -> HTTPStatus | None:
+        return None
+
+    def session(self, service: str, ordinal: int, asked: Asked) -> TiingoSession:
         return TiingoSession(
             service,
             self._instruments,
@@ -118,6 +113,9 @@ class TiingoSession:
         self._utc = _Stamps(dt.UTC)
 
     # -- conversation -------------------------------------------------------------------------
+
+    def greeting(self) -> list[Reply]:
+        return []
 
     @property
     def subscription(self) -> Hashable | None:

@@ -128,6 +128,87 @@ class SequenceRule:
     wraps_after: int | None = None  # the last number before 0 comes again
 
 
+WayIn = Literal["websocket", "polling", "webhook"]
+
+
+@dataclass(frozen=True, slots=True)
+class Websocket:
+    """The customs of a vendor's websocket, beyond what a `Session` says. None: no limit known."""
+
+    # What the address needs beside its path (a key in the query, for one). Never logged or shown.
+    query: Callable[[Subscription, str], Mapping[str, str]] | None = None
+    symbols_per_connection: int | None = None  # more symbols are sharded over connections
+    connections: int | None = None  # at most, of one key
+    messages_per_s: float | None = None  # that we may send
+    keepalive: tuple[str, float] | None = None  # what to send, and every how many seconds
+    lasts_s: float | None = None  # the vendor ends every connection then: hand over before
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """So many requests in so long, as the vendor counts them."""
+
+    requests: int
+    per: Literal["second", "minute", "hour", "day", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One GET of a polled feed, without the key.
+
+    Its response is read by the decoder of a `Subscription` to `symbols` alone, and so it stands in
+    the journal: a response that does not say whose it is (Finnhub's quote) can be read again.
+    """
+
+    path: str  # added to the feed's url
+    query: Mapping[str, str]
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """Where the key goes. Never logged or shown."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How a vendor is asked. `budgets` are those of the free plan; a feed's settings may state
+    those of a better one."""
+
+    requests: Callable[[Subscription], Sequence[Request]]
+    authorize: Callable[[str], Authorization]
+    every_s: float
+    budgets: tuple[Budget, ...] = ()
+    # What a status other than 2xx and 304 means, where the vendor has customs of its own; None:
+    # 401 and 403 are fatal, 429 and 5xx transient, every other 4xx a refusal of these symbols.
+    refusal: Callable[[int, bytes], Control] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook request as it came."""
+
+    body: bytes
+    headers: Mapping[str, str]  # names in lower case
+    source: str  # the caller's address
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """How a caller proves who he is. Pure: the clock is handed in."""
+
+    # (request, secret, now in ns, options) → why it is refused, None: it is the vendor's
+    verify: Callable[[Delivery, str, int, Mapping[str, Any]], str | None]
+    # What two deliveries of one message have in common; empty: nothing does
+    idempotency_key: Callable[[Delivery, Mapping[str, Any]], str]
+    sources: tuple[str, ...] = ()  # addresses the vendor says it calls from; empty: any
+    answer_within_s: float = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One product of a vendor. Every number has its unit in its name."""
@@ -145,7 +226,16 @@ class FeedSpec:
     sequence: tuple[SequenceRule, ...] = ()  # empty: the vendor numbers nothing
     acknowledges_within_s: float | None = None  # None: the vendor confirms no subscription
     max_frame_bytes: int = 1 << 20
-    ways_in: tuple[Literal["websocket", "polling", "webhook"], ...] = ("websocket",)
+    websocket: Websocket = Websocket()
+    polling: Polling | None = None  # set: this feed is polled
+    webhook: Webhook | None = None  # set: the vendor calls us
+
+    @property
+    def way_in(self) -> WayIn:
+        """A product that comes in two ways is two feeds: each has its own limits and identity."""
+        if self.polling is not None:
+            return "polling"
+        return "websocket" if self.webhook is None else "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +248,9 @@ class Vendor:
     decoder: Callable[[Subscription], Decode]
     open_session: Callable[[Subscription, str], Session]  # the second is the secret
     check_symbol: Callable[[str, str], str | None]  # (feed, our symbol) → what is wrong with it
+    spell: Callable[[str, str], str]  # (feed, our symbol) → the vendor's
+    symbol_of: Callable[[str, str], str]  # (feed, the vendor's) → ours
     secret: str | None = None  # name of the environment variable, never its value
     fatal_statuses: frozenset[int] = frozenset({401, 403})  # of the HTTP handshake
     limits: str = ""
+    free_plan: str = ""  # what it gives; empty: nothing

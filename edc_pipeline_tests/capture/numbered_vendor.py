@@ -90,6 +90,8 @@ def made_vendor(*rules: SequenceRule, acknowledges_within_s: float | None = None
         decoder=_decoder,
         open_session=lambda _asked, _key: Session(),
         check_symbol=lambda _feed, _symbol: None,
+        spell=lambda _feed, symbol: symbol,
+        symbol_of=lambda _feed, symbol: symbol,
     )
 
 

@@ -21,7 +21,7 @@ from edc_pipeline.events import EVENT_CLASSES, content_key
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.faults import Chaos
-from edc_pipeline.simulator.tiingo import Terms
+from edc_pipeline.simulator.session import Terms
 from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import read_footer, read_micro_batch

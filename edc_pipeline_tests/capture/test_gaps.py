@@ -23,7 +23,7 @@ from edc_pipeline.events import Quote
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.faults import Chaos
-from edc_pipeline.simulator.tiingo import Terms
+from edc_pipeline.simulator.session import Terms
 from edc_pipeline.spool.ledger import Gap, Ledger
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import SequenceRule, Vendor

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig, tls_context
 from edc_pipeline.simulator.faults import Chaos
-from edc_pipeline.simulator.tiingo import Terms
+from edc_pipeline.simulator.session import Terms
 from edc_pipeline_tests.simulator.client import (
     capture,
     is_data,

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import pytest
 from edc_pipeline.simulator.exchange import Exchange
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import Market, Tick, Ticks
-from edc_pipeline.simulator.session import Reply
+from edc_pipeline.simulator.session import Asked, Reply
 from edc_pipeline_tests.simulator.client import (
     START,
     capture,
@@ -157,7 +158,10 @@ class ShortVendor:
 
     paths: ClassVar[Mapping[str, str]] = {"/all": "all"}
 
-    def session(self, service: str, ordinal: int) -> ShortSession:
+    def refusal(self, asked: Asked) -> HTTPStatus | None:
+        return None
+
+    def session(self, service: str, ordinal: int, asked: Asked) -> ShortSession:
         return ShortSession()
 
 
@@ -165,6 +169,9 @@ class ShortSession:
     service = "all"
     refused = False
     subscription: str | None = None
+
+    def greeting(self) -> list[Reply]:
+        return []
 
     def on_message(self, message: str | bytes) -> list[Reply]:
         self.subscription = str(message)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import BREAK, QUOTE, TRADE, Market, Pace, Tick, rows
-from edc_pipeline.simulator.tiingo import Terms, Tiingo, TiingoSession, ticker_of
+from edc_pipeline.simulator.session import Asked, Terms
+from edc_pipeline.simulator.tiingo import Tiingo, TiingoSession, ticker_of
 
 START = 1_769_094_000_000_000_000  # 2026-01-22 10:00 in New York
 INSTRUMENTS = listing()
@@ -28,7 +29,7 @@ TICKS = rows(
 
 
 def session(service: str = "iex", ordinal: int = 1, **terms: Any) -> TiingoSession:
-    return Tiingo(INSTRUMENTS, terms=Terms(**terms)).session(service, ordinal)
+    return Tiingo(INSTRUMENTS, terms=Terms(**terms)).session(service, ordinal, Asked(f"/{service}"))
 
 
 def request(event: str = "subscribe", token: str = "t", **data: Any) -> str:

@@ -269,5 +269,7 @@ VENDOR: Final = Vendor(
     decoder=decoder,
     open_session=TiingoSession,
     check_symbol=check_symbol,
+    spell=to_ticker,
+    symbol_of=to_symbol,
     limits="one token; websocket connections per token undocumented; bandwidth by plan",
 )

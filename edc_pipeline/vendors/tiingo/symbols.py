@@ -5,19 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from edc_pipeline.vendors.pairs import split_pair
+
 PAIR_FEEDS: Final = frozenset({"fx", "crypto"})
 
 _EQUITY: Final = re.compile(r"[A-Z0-9]{1,10}(\.[A-Z0-9]{1,6}){0,2}", re.ASCII)
 _PAIR: Final = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{2,6}", re.ASCII)
 _FX_CODE_LENGTH: Final = 3
-
-# What crypto pairs are quoted in, longest first: `fldcusdt` is FLDC/USDT, not FLDCU/SDT.
-_QUOTED_IN: Final = (
-    *("fdusd", "tusd", "usdt", "usdc", "busd", "usdp", "gusd", "pyusd"),
-    *("usd", "eur", "gbp", "jpy", "krw", "aud", "cad", "chf", "brl", "try"),
-    *("btc", "eth", "bnb", "dai"),
-)
-_LONGEST_FIRST: Final = tuple(sorted(_QUOTED_IN, key=len, reverse=True))
 
 
 def to_ticker(feed: str, symbol: str) -> str:
@@ -33,11 +27,7 @@ def to_symbol(feed: str, ticker: str) -> str:
     if feed == "fx" and len(ticker) == 2 * _FX_CODE_LENGTH:
         return f"{ticker[:_FX_CODE_LENGTH]}/{ticker[_FX_CODE_LENGTH:]}".upper()
     if feed == "crypto":
-        lower = ticker.lower()
-        for money in _LONGEST_FIRST:
-            if lower.endswith(money) and len(lower) > len(money):
-                return f"{ticker[: -len(money)]}/{money}".upper()
-        return ticker.upper()
+        return split_pair(ticker)
     return ticker.replace("-", ".").upper()
 
 
