@@ -7,7 +7,6 @@ they are handed out by `Settings.secret` and stand in no field, so no dump or re
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -31,20 +30,20 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from pydantic_settings.sources import EnvSettingsSource
 
+from edc_pipeline.environment import NESTED, PREFIX, NotJson, read_environment, top_key
 from edc_pipeline.events import AssetClass
-from edc_pipeline.vendors import VENDORS
+from edc_pipeline.setting_mistakes import is_this_machine, listed, meant, told, url_mistakes
+from edc_pipeline.vendors import VENDORS, named
 from edc_pipeline.vendors.contract import FeedSpec, Subscription, Vendor
 from edc_pipeline.yaml_lines import YamlFile, YamlMistake, read_yaml
 
-PREFIX: Final = "EDC_"
-NESTED: Final = "__"
 CONFIG_VARIABLE: Final = "EDC_CONFIG"  # which feeds.yaml
 # Variables with our prefix that are no settings of this tree.
 _OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "EDC_SIM_TOKEN"})
 
 _FEED_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 
 
 class SettingsMistakes(Exception):
@@ -69,6 +68,8 @@ class Feed(_Tree):
     connections: Annotated[int, Field(ge=1, le=16)] = 1
     options: dict[str, Any] = {}
     asset_classes: dict[str, AssetClass] = {}
+    # The variable that holds this feed's key, where the vendor's own will not do. Never the key.
+    secret: str = ""
     url: str = ""
     plaintext: bool = False  # allow ws:// to a host that is not this machine
     enabled: bool = True
@@ -76,17 +77,18 @@ class Feed(_Tree):
     @field_validator("vendor")
     @classmethod
     def _vendor_is_known(cls, name: str) -> str:
-        if name not in VENDORS:
-            raise ValueError(f"no such vendor{_meant(name, VENDORS)}; known: {_listed(VENDORS)}")
-        return name
+        vendor = named(name)
+        if vendor is None:
+            raise ValueError(f"no such vendor{meant(name, VENDORS)}; known: {listed(VENDORS)}")
+        return vendor.name
 
     @model_validator(mode="after")
     def _asks_for_what_the_vendor_has(self) -> Feed:
         feeds = VENDORS[self.vendor].feeds
         if self.feed not in feeds:
             raise ValueError(
-                f"feed: {self.vendor} has no feed {self.feed!r}{_meant(self.feed, feeds)};"
-                f" it has: {_listed(feeds)}"
+                f"feed: {self.vendor} has no feed {self.feed!r}{meant(self.feed, feeds)};"
+                f" it has: {listed(feeds)}"
             )
         wrong = [f"options: {m}" for m in self.spec.check_options(self.options)]
         if bool(self.symbols) == self.all_symbols:
@@ -95,7 +97,12 @@ class Feed(_Tree):
         for symbol in dict.fromkeys((*self.symbols, *self.asset_classes)):
             if (fault := check(self.feed, symbol)) is not None:
                 wrong.append(f"symbols: {symbol!r} {fault}")
-        wrong += _url_mistakes(self.url, plaintext=self.plaintext)
+        if self.secret and not _VARIABLE.fullmatch(self.secret):
+            wrong.append("secret: names a variable of the environment, as EDC_MY_FEED_SECRET")
+        if self.spec.way_in == "webhook":
+            wrong += _called_mistakes(self)
+        else:
+            wrong += url_mistakes(self.url, plaintext=self.plaintext)
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -113,9 +120,20 @@ class Feed(_Tree):
         return self.url or self.spec.url
 
     @property
+    def secret_variable(self) -> str | None:
+        """Where the key stands in the environment; None: none is needed."""
+        of_webhook = self.spec.webhook.secret if self.spec.webhook else None
+        return self.secret or of_webhook or self.vendor_rules.secret
+
+    @property
+    def key_is(self) -> str:
+        title = self.vendor_rules.title
+        return f"the secret shared with {title}" if self.spec.webhook else f"your {title} key"
+
+    @property
     def is_simulated(self) -> bool:
         """On this machine no vendor asks for a key."""
-        return _is_this_machine(urlsplit(self.address).hostname or "")
+        return is_this_machine(urlsplit(self.address).hostname or "")
 
     @property
     def subscription(self) -> Subscription:
@@ -151,6 +169,38 @@ class Capture(_Tree):
         return int(self.raw_archive.removesuffix("d"))
 
 
+class Webhook(_Tree):
+    """Where vendors call us: `POST http://<host>:<port>/<feed's name>`, for feeds that are called.
+
+    It speaks plain HTTP: what comes from outside this machine comes through a proxy with TLS.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8790
+    public: bool = False  # allow a host that others can reach
+    # The header in which the proxy tells the caller's address, and which proxies may tell it.
+    proxy_header: str = ""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    body_kib: Annotated[int, Field(ge=1, le=10_240)] = 256
+    at_once: Annotated[int, Field(ge=1, le=1_000)] = 64  # connections
+    per_second: Annotated[float, Field(gt=0, le=10_000)] = 50.0  # deliveries to one feed
+    read_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0  # for head and body each
+
+    @model_validator(mode="after")
+    def _is_closed_unless_meant(self) -> Webhook:
+        if not self.public and not is_this_machine(self.host):
+            raise ValueError(
+                f"host: {self.host!r} can be reached from outside this machine;"
+                " set public: true if that is meant"
+            )
+        for address in self.proxies:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(f"proxies: {address!r} is no IP address") from None
+        return self
+
+
 class Consolidation(_Tree):
     """How a day becomes a file."""
 
@@ -177,6 +227,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     feeds: dict[str, Feed] = {}
     capture: Capture = Capture()
+    webhook: Webhook = Webhook()
     consolidation: Consolidation = Consolidation()
     dagster: Dagster = Dagster()
 
@@ -236,15 +287,15 @@ class Settings(BaseSettings):
 
     def secret(self, feed: Feed) -> str:
         """The vendor's key. A simulated feed takes any word, so none has to be set for it."""
-        return self._secrets.get(feed.vendor) or ("simulated" if feed.is_simulated else "")
+        known = self._secrets.get(feed.secret_variable or "", "")
+        return known or ("simulated" if feed.is_simulated else "")
 
     def missing_secrets(self) -> list[str]:
         """One line for each variable that an enabled feed needs and the environment lacks."""
         return [
-            f"{vendor.secret} is not set; the feed {name!r} needs it:"
-            f" export {vendor.secret}=<your {vendor.title} key>"
+            f"{variable} is not set; the feed {name!r} needs it: export {variable}=<{feed.key_is}>"
             for name, feed in self.enabled_feeds.items()
-            if (vendor := feed.vendor_rules).secret and not self.secret(feed)
+            if (variable := feed.secret_variable) and not self.secret(feed)
         ]
 
 
@@ -253,18 +304,23 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     file = _read_file(named)
-    tree, variables = _environment(environ)
-    mistakes = _unknown_variables(environ)
     try:
-        settings = Settings(**_merged(file.values, tree))
+        tree, variables = read_environment(Settings, environ)
+    except NotJson as wrong:
+        raise SettingsMistakes(wrong.mistakes) from None
+    merged = _merged(file.values, tree)
+    secrets = _secret_variables(merged)
+    mistakes = _unknown_variables(environ, secrets)
+    try:
+        settings = Settings(**merged)
     except ValidationError as error:
-        mistakes += [_told(e, file, variables) for e in error.errors(include_url=False)]
+        allowed = _allowed_keys()
+        found = error.errors(include_url=False)
+        mistakes += [told(e, file, variables, allowed) for e in found]
         raise SettingsMistakes(mistakes) from None
     if mistakes:
         raise SettingsMistakes(mistakes)
-    for vendor in VENDORS.values():
-        if vendor.secret and environ.get(vendor.secret):
-            settings._secrets[vendor.name] = environ[vendor.secret]
+    settings._secrets.update({name: environ[name] for name in secrets if environ.get(name)})
     return settings
 
 
@@ -278,38 +334,24 @@ def _read_file(named: Path | None) -> YamlFile:
         raise SettingsMistakes([str(mistake)]) from None
 
 
-def _environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
-    """The part of the tree that stands in variables, and which variable says what."""
-    variables = {
-        tuple(name.removeprefix(PREFIX).lower().split(NESTED)): name
-        for name in environ
-        if name.startswith(PREFIX) and _top_key(name) in Settings.model_fields
-    }
-    source = EnvSettingsSource(
-        Settings, env_prefix=PREFIX, env_nested_delimiter=NESTED, case_sensitive=False
-    )
-    source.env_vars = {PREFIX.lower() + NESTED.join(k): environ[v] for k, v in variables.items()}
-    try:
-        return source(), variables
-    except ValueError as error:  # a value that should be JSON and is not
-        raise SettingsMistakes([f"environment: {error}"]) from None
+def _secret_variables(tree: Mapping[str, Any]) -> set[str]:
+    """Of the vendors, of their webhooks, and those that the feeds name."""
+    found = {vendor.secret for vendor in VENDORS.values()}
+    found |= {f.webhook.secret for v in VENDORS.values() for f in v.feeds.values() if f.webhook}
+    feeds = tree.get("feeds")
+    for feed in feeds.values() if isinstance(feeds, Mapping) else ():
+        if isinstance(feed, Mapping) and isinstance(feed.get("secret"), str):
+            found.add(feed["secret"])
+    return {name for name in found if name}
 
 
-def _secret_variables() -> set[str]:
-    return {vendor.secret for vendor in VENDORS.values() if vendor.secret}
-
-
-def _top_key(variable: str) -> str:
-    return variable.removeprefix(PREFIX).lower().split(NESTED)[0]
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+def _unknown_variables(environ: Mapping[str, str], secrets: set[str]) -> list[str]:
     tops = set(Settings.model_fields)
-    known = {PREFIX + name.upper() for name in tops} | _OTHER_VARIABLES | _secret_variables()
+    known = {PREFIX + name.upper() for name in tops} | _OTHER_VARIABLES | secrets
     return [
-        f"environment {name}: no such setting{_meant(name, known)}; known: {_listed(known)}"
+        f"environment {name}: no such setting{meant(name, known)}; known: {listed(known)}"
         for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in known and _top_key(name) not in tops
+        if name.startswith(PREFIX) and name not in known and top_key(name) not in tops
     ]
 
 
@@ -322,58 +364,23 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _told(error: Any, file: YamlFile, variables: Mapping[tuple[str, ...], str]) -> str:
-    """One mistake, as its owner wants to hear it: where, what, and what is allowed."""
-    path = tuple(str(part) for part in error["loc"])
-    text = error["msg"].removeprefix("Value error, ")
-    value = error["input"]
-    shown = "" if isinstance(value, Mapping | BaseModel) else f" = {value!r}"
-    if error["type"] == "extra_forbidden":
-        allowed = _allowed_keys(path[:-1])
-        text = f"no such setting{_meant(path[-1], allowed)}; allowed: {_listed(allowed)}"
-        shown = ""
-    place = variables.get(path) or next(
-        (v for k, v in variables.items() if k[: len(path)] == path or path[: len(k)] == k), None
-    )
-    where = f"environment {place}" if place else file.place(path)
-    return f"{where}: {'.'.join(path)}{shown}: {text}"
-
-
-def _allowed_keys(path: tuple[str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {
-        "feeds": Feed,
-        "capture": Capture,
-        "consolidation": Consolidation,
-        "dagster": Dagster,
+def _allowed_keys() -> dict[tuple[str, ...], list[str]]:
+    """The keys of the tree, by where they stand."""
+    models: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Settings,
+        ("feeds",): Feed,
+        ("capture",): Capture,
+        ("webhook",): Webhook,
+        ("consolidation",): Consolidation,
+        ("dagster",): Dagster,
     }
-    return list((models[path[0]] if path else Settings).model_fields)
+    return {place: list(model.model_fields) for place, model in models.items()}
 
 
-def _url_mistakes(url: str, *, plaintext: bool) -> list[str]:
-    if not url:
-        return []
-    parts = urlsplit(url)
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        return [f"url: {url!r} is not a ws:// or wss:// address"]
-    if parts.scheme == "ws" and not plaintext and not _is_this_machine(parts.hostname):
-        return [
-            f"url: {url!r} would send the key and the data unencrypted;"
-            " use wss://, or set plaintext: true if that is meant"
-        ]
-    return []
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _meant(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(sorted(names))
+def _called_mistakes(feed: Feed) -> list[str]:
+    wrong = []
+    if feed.url:
+        wrong.append("url: the vendor calls us; where is set in webhook.host and webhook.port")
+    if feed.connections != 1:
+        wrong.append(f"connections = {feed.connections}: a feed that is called has one way in")
+    return wrong

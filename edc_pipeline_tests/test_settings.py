@@ -138,3 +138,43 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsMistakes, match="not UTF-8"):
         load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("flush_seconds: 5", "flush_rows: 1.5"), ["1.5", "a whole number is needed"]),
+        (("flush_seconds: 5", "raw_archive: 7"), ["7", "text is needed"]),
+        (("flush_seconds: 5", "raw_archive: week"), ["'week'", "days, as 7d"]),
+        (("flush_seconds: 5", "flush_rows: 0"), ["must be at least 1"]),
+        (("[ON, NO, SPY]", "SPY"), ["'SPY'", "a list is needed"]),
+        (("    feed: iex\n", ""), ["feeds.stocks.feed", "is missing"]),
+        (("url: ws://127.0.0.1:8765/iex", "enabled: perhaps"), ["'perhaps'", "true or false"]),
+        (("url: ws", "secret: hush hush\n    url: ws"), ["secret: names a variable"]),
+        (("capture:\n", "webhook: {host: 0.0.0.0}\ncapture:\n"), ["'0.0.0.0'", "public: true"]),
+        (("capture:\n", "webhook: {proxies: [me]}\ncapture:\n"), ["'me' is no IP address"]),
+    ],
+)
+def test_a_mistake_is_told_in_the_files_own_words(
+    tmp_path: Path, change: tuple[str, str], words: list[str]
+) -> None:
+    (mistake,) = told(tmp_path, GOOD.replace(*change))
+    assert all(word in mistake for word in words)
+    assert "input" not in mistake.lower()
+    assert "hush" not in mistake
+
+
+def test_a_variable_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (mistake,) = told(
+        tmp_path, GOOD, EDC_FEEDS__STOCKS__SYMBOLS="AAPL,MSFT", EDC_CAPTURE__FLUSH_ROWS="5"
+    )
+    assert mistake.startswith("environment EDC_FEEDS__STOCKS__SYMBOLS = 'AAPL,MSFT': is no JSON")
+
+
+def test_a_feed_may_name_the_variable_of_its_key(tmp_path: Path) -> None:
+    text = GOOD.replace("    feed: iex\n", "    feed: iex\n    secret: EDC_MY_OTHER_TOKEN\n")
+    settings = read(tmp_path, text, EDC_MY_OTHER_TOKEN="hush", EDC_TIINGO_TOKEN="loud")
+    assert settings.secret(settings.feeds["stocks"]) == "hush"
+    real = text.replace("ws://127.0.0.1:8765/iex", "wss://api.tiingo.com/iex")
+    (line,) = read(tmp_path, real, EDC_TIINGO_TOKEN="loud").missing_secrets()
+    assert "EDC_MY_OTHER_TOKEN is not set" in line

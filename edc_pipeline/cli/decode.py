@@ -39,14 +39,16 @@ def decode(
     import msgspec  # noqa: PLC0415
 
     from edc_pipeline.capture.admission import Admission  # noqa: PLC0415
-    from edc_pipeline.vendors import VENDORS  # noqa: PLC0415
+    from edc_pipeline.vendors import VENDORS, named  # noqa: PLC0415
     from edc_pipeline.vendors.contract import Subscription  # noqa: PLC0415
 
-    rules = VENDORS.get(vendor)
+    rules = named(vendor)
     if rules is None:
         raise WrongCall(f"no such vendor {vendor!r}; known: {', '.join(sorted(VENDORS))}")
     if feed and feed not in rules.feeds:
-        raise WrongCall(f"{vendor} has no feed {feed!r}; it has: {', '.join(sorted(rules.feeds))}")
+        raise WrongCall(
+            f"{rules.name} has no feed {feed!r}; it has: {', '.join(sorted(rules.feeds))}"
+        )
     read = rules.decoder(Subscription(feed))
     admission = Admission(horizon_days=None)
     unreadable = 0

@@ -197,9 +197,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     for line in settings.missing_secrets():
         said, _, remedy = line.partition(": ")
         yield Finding("key", "wrong", said, remedy)
-    for vendor in {feed.vendor_rules.name: feed.vendor_rules for feed in feeds.values()}.values():
-        if vendor.secret and os.environ.get(vendor.secret):
-            yield Finding("key", "ok", f"{vendor.secret} is set")
+    for variable in dict.fromkeys(feed.secret_variable for feed in feeds.values()):
+        if variable and os.environ.get(variable):
+            yield Finding("key", "ok", f"{variable} is set")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,3 +10,34 @@ from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 
 VENDORS: Final[Mapping[str, Vendor]] = {vendor.name: vendor for vendor in (_TIINGO,)}
+
+# What people call them otherwise: former names, product names. Dashes, dots, blanks and case do not
+# matter in any name.
+ALIASES: Final[Mapping[str, str]] = {
+    "alphavantage": "alpha_vantage",
+    "binance_spot": "binance",
+    "binance_futures": "binance",
+    "coinbase_exchange": "coinbase",
+    "coinbase_advanced": "coinbase",
+    "financial_modeling_prep": "fmp",
+    "financialmodelingprep": "fmp",
+    "kite": "zerodha",
+    "zerodha_kite": "zerodha",
+    "polygon": "massive",
+    "polygon_io": "massive",
+    "trading_view": "tradingview",
+    "twelvedata": "twelve_data",
+    "webhook": "signed_json",
+}
+
+
+def named(name: str) -> Vendor | None:
+    """The vendor that is meant, whichever of its names is used; None: nobody is."""
+    plain = re.sub(r"[-. ]+", "_", name.strip().lower())
+    for known in (plain, ALIASES.get(plain, plain)):
+        if known in VENDORS:
+            return VENDORS[known]
+    # Every vendor of several words is also found where they are written as one, and the other way.
+    run_together = plain.replace("_", "")
+    found = [v for key, v in VENDORS.items() if key.replace("_", "") == run_together]
+    return found[0] if found else None

@@ -194,19 +194,23 @@ class Delivery:
     body: bytes
     headers: Mapping[str, str]  # names in lower case
     source: str  # the caller's address
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: str = field(default="", repr=False)  # what stands behind the source's own path
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """How a caller proves who he is. Pure: the clock is handed in."""
 
-    # (request, secret, now in ns, options) → why it is refused, None: it is the vendor's
+    # (request, secret, now in ns, options) → why it is refused, None: it is the vendor's. The words
+    # are counted by, so they hold nothing of the request and come from a short list.
     verify: Callable[[Delivery, str, int, Mapping[str, Any]], str | None]
-    # What two deliveries of one message have in common; empty: nothing does
-    idempotency_key: Callable[[Delivery, Mapping[str, Any]], str]
+    # What two deliveries of one message have in common: one of these is enough. Empty: nothing.
+    idempotency_keys: Callable[[Delivery, Mapping[str, Any]], Sequence[str]]
     sources: tuple[str, ...] = ()  # addresses the vendor says it calls from; empty: any
     answer_within_s: float = 3.0
+    # The variable that holds what is shared with the vendor, where it is not the vendor's key.
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

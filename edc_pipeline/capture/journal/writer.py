@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class Journal:
         self.problem = ""
         # Told of frames that became durable: their lines and receive times, in order.
         self.on_durable: Callable[[Sequence[int], Sequence[int]], None] | None = None
+        self._awaited: deque[tuple[int, asyncio.Future[None]]] = deque()  # by frame
         self._commit_within_s = commit_within_s
         self._segment_bytes = segment_bytes
         self._segment_s = segment_s
@@ -126,6 +128,16 @@ class Journal:
         if queued.payload_bytes >= _BLOCK_BYTES or len(payloads) >= _BLOCK_FRAMES:
             self._take()
         return frame
+
+    def durable(self) -> asyncio.Future[None]:
+        """Done once all that was appended so far is durable."""
+        last = self._queued.first_frame + len(self._queued.payloads) - 1
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if last <= self.committed_frame:
+            done.set_result(None)
+        else:
+            self._awaited.append((last, done))
+        return done
 
     @property
     def waiting_bytes(self) -> int:
@@ -201,6 +213,10 @@ class Journal:
         self._unwritten_bytes -= sum(queued.payload_bytes for queued in taken)
         last = taken[-1]
         self.committed_frame = last.first_frame + len(last.payloads) - 1
+        while self._awaited and self._awaited[0][0] <= self.committed_frame:
+            _, done = self._awaited.popleft()
+            if not done.done():
+                done.set_result(None)
         figures = self.figures
         figures.commits += 1
         waited_s = time.monotonic() - taken[0].began_s
