@@ -98,6 +98,8 @@ def _daily(path: Path) -> dict[str, Any]:
         "rows_in": certificate.rows_in,
         "rows": certificate.rows,
         "balanced": certificate.balanced,
+        "state": certificate.state.state,
+        "why": certificate.state.why,
     }
 
 
@@ -219,4 +221,6 @@ def _day_state(row: dict[str, Any]) -> str:
         return f"unreadable: {made['problem']}"
     if made["rows_in"] < row["rows_in_spool"]:
         return f"{row['rows_in_spool'] - made['rows_in']:,} rows newer than its file"
-    return "consolidated" if made["balanced"] else "DOES NOT BALANCE"
+    if not made["balanced"]:
+        return "DOES NOT BALANCE"
+    return f"{made['state']}: {made['why']}" if made["why"] else str(made["state"])

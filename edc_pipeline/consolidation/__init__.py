@@ -7,7 +7,13 @@
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
 """
 
-from edc_pipeline.consolidation.certificate import Certificate, NoCertificate, read_certificate
+from edc_pipeline.consolidation.certificate import (
+    Certificate,
+    NoCertificate,
+    StateOfDay,
+    read_certificate,
+)
+from edc_pipeline.consolidation.day_state import sealing_ns, state_of_day
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
@@ -24,12 +30,15 @@ __all__ = [
     "Finding",
     "NoCertificate",
     "Rules",
+    "StateOfDay",
     "Summary",
     "Verification",
     "consolidate",
     "daily_file",
     "identity_rules",
     "read_certificate",
+    "sealing_ns",
+    "state_of_day",
     "summary",
     "verify",
 ]

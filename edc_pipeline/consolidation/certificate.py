@@ -4,14 +4,15 @@ The JSON lies in the dataset `/certificate` (bytes; any HDF5 reader shows it) an
 long lists, in the attribute `certificate` of the table's group, with the SHA-256 of the whole in
 `certificate_sha256`. It is not an attribute altogether because HDF5 holds at most 64 kB in one,
 and a day of one-minute micro-batches, each with its hash, takes four times that.
-It holds no clock: the same inputs give the same certificate.
+It holds no clock: the same inputs give the same certificate, but for the state of the day, which
+goes from provisional to sealed when its time has come.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -104,6 +105,13 @@ class Frames(msgspec.Struct, kw_only=True, frozen=True):
     quarantined: int
 
 
+class StateOfDay(msgspec.Struct, kw_only=True, frozen=True):
+    """How far the day may be relied on; the rule stands in `day_state`."""
+
+    state: Literal["provisional", "sealed", "restated"] = "provisional"
+    why: str = ""  # it is not sealed, or what the restatement changed
+
+
 class Certificate(msgspec.Struct, kw_only=True, frozen=True):
     certificate_version: int = CERTIFICATE_VERSION
     schema_version: int
@@ -122,6 +130,7 @@ class Certificate(msgspec.Struct, kw_only=True, frozen=True):
     feeds: dict[str, FeedCounts]  # "tiingo/iex" → its numbers
     balanced: bool
     reasons: list[str]  # why not, in words
+    state: StateOfDay = StateOfDay()
     events_out: list[EventsOut]
     frames: list[Frames]
     gaps: list[GapEntry]
@@ -133,9 +142,13 @@ def encode(certificate: Certificate) -> bytes:
     return msgspec.json.encode(certificate)
 
 
-def head(certificate: Certificate) -> bytes:
-    """The certificate without its long lists, each replaced by its length."""
-    fields: dict[str, Any] = msgspec.to_builtins(certificate)
+def head(encoded: bytes) -> bytes:
+    """The certificate without its long lists, each replaced by its length.
+
+    Of what was written, not of what this code understands: a file made before a field was added
+    has to agree with itself.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(encoded)
     for name in _LISTS:
         fields[name] = len(fields[name])
     return msgspec.json.encode(fields)
@@ -172,7 +185,7 @@ def certificate_in(file: Any, name: str) -> Certificate:
     attributes = file[certificate.event_type].attrs
     if _text(attributes.get("certificate_sha256")) != hashlib.sha256(encoded).hexdigest():
         raise NoCertificate(f"{name}: its certificate is not the one that was written")
-    if _text(attributes.get("certificate")) != head(certificate).decode():
+    if _text(attributes.get("certificate")) != head(encoded).decode():
         raise NoCertificate(f"{name}: the attribute `certificate` disagrees with the certificate")
     return certificate
 

@@ -121,5 +121,5 @@ def write_certificate(file: tables.File, certificate: Certificate) -> None:
     encoded = encode(certificate)
     file.create_array("/", CERTIFICATE, np.frombuffer(encoded, np.uint8), track_times=False)
     attributes = file.get_node(f"/{certificate.event_type}")._v_attrs
-    attributes["certificate"] = head(certificate).decode()
+    attributes["certificate"] = head(encoded).decode()
     attributes["certificate_sha256"] = hashlib.sha256(encoded).hexdigest()

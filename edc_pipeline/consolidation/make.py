@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +22,11 @@ from edc_pipeline.consolidation.certificate import (
     Certificate,
     Duplicates,
     NoCertificate,
+    StateOfDay,
     read_certificate,
 )
 from edc_pipeline.consolidation.content_hash import ContentHash
+from edc_pipeline.consolidation.day_state import SEALING_TIME, state_of_day
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.h5_read import hash_of_table
 from edc_pipeline.consolidation.h5_write import record_blocks, text_widths, write_h5
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     Block = npt.NDArray[Any]
 
 Progress = Callable[[str, int, int], None]  # stage, rows done, rows in all
+StateInPlaceOf = Callable[[Certificate, Certificate | None], StateOfDay]
 
 # A day of 100M rows takes a minute or two; who waits longer than this waits for something stuck.
 PATIENCE_S: Final = 600.0
@@ -74,11 +78,14 @@ def consolidate(
     versions: int = 3,
     progress: Progress | None = None,
     patience_s: float = PATIENCE_S,
+    sealing_at: str = SEALING_TIME,
+    now_ns: int | None = None,
 ) -> Consolidated:
     """Make `daily_file(out, event_type, day)` from the spool, or find that it stands already.
 
     The former file stays until the new one is written, read back and durable. `rules` defaults
-    to those of the vendors known; `versions` superseded files are kept in `out/versions`.
+    to those of the vendors known; `versions` superseded files are kept in `out/versions`. The day
+    may be sealed from `sealing_at` of the next day on; `now_ns` is the clock's, if not given.
     Raises `CannotConsolidate` for what a person can mend.
     """
     if event_type not in EVENT_TYPES:
@@ -89,22 +96,35 @@ def consolidate(
         raise CannotConsolidate(f"versions: {versions} is below 0")
     watch = _Watch(progress or (lambda _stage, _done, _of: None))
     rules = identity_rules() if rules is None else rules
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    state_in_place_of = partial(state_of_day, now_ns=now_ns, sealing_at=sealing_at)
     path = daily_file(out, event_type, day)
     refuse_if_nothing(spool, event_type, day)
     with alone_with(path, patience_s):
         with watch.stage("plan", 0):
             plan = make_plan(spool, event_type, day)
             standing = _standing(path)
-        if standing and _same_inputs(standing, plan, rules, codec):
+        if (
+            standing
+            and _same_inputs(standing, plan, rules, codec)
+            and state_in_place_of(standing, standing) == standing.state
+        ):
             prune_versions(path, versions)
             return _unchanged(path, standing, watch)
-        return _make(plan, path, standing, rules=rules, codec=codec, versions=versions, watch=watch)
+        return _make(
+            *(plan, path, standing, state_in_place_of),
+            rules=rules,
+            codec=codec,
+            versions=versions,
+            watch=watch,
+        )
 
 
 def _make(
     plan: Plan,
     path: Path,
     standing: Certificate | None,
+    state_in_place_of: StateInPlaceOf,
     *,
     rules: Rules,
     codec: Codec,
@@ -129,6 +149,8 @@ def _make(
             content.update(block)
             advance(len(block))
     certificate = certify(plan, read, settled, content.result(), codec)
+    state = state_in_place_of(certificate, standing)
+    certificate = msgspec.structs.replace(certificate, state=state)
     if standing and _says_the_same(standing, certificate):
         prune_versions(path, versions)
         return _unchanged(path, standing, watch)

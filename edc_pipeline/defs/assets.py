@@ -64,6 +64,7 @@ def consolidated_feeds(
             day,
             codec=settings.consolidation.codec,
             versions=settings.consolidation.versions,
+            sealing_at=settings.consolidation.at,
         )
         seconds = time.perf_counter() - started
     except (NotConfigured, CannotConsolidate) as reason:
