@@ -12,6 +12,7 @@ the same seed send the same.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import ssl
 import time
@@ -267,7 +268,8 @@ class Exchange:
 
     async def _attend(self, websocket: ServerConnection) -> None:
         assert websocket.request is not None
-        asked = _asked(websocket.request)
+        here = [c.session for c in self._connections.values() if not c.gone]
+        asked = dataclasses.replace(_asked(websocket.request), standing=here)
         service = self._service(asked.path)
         assert service is not None
         self.truth.connections[service] += 1
@@ -287,6 +289,9 @@ class Exchange:
         self._connections[service, ordinal] = connection
         for reply in connection.session.greeting():
             connection.reply(reply)
+        for one in self._connections.values():
+            if one.session.refused:  # the newcomer, or one who had to make room
+                one.refuse()
         tasks = [
             asyncio.create_task(connection.send_all(), name=f"send-{service}-{ordinal}"),
             asyncio.create_task(self._beat(connection), name=f"beat-{service}-{ordinal}"),

@@ -35,14 +35,6 @@ class Reply:
     body: str | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The address that a client came to."""
-
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-
-
 class Session(Protocol):
     """The server's half of one connection's conversation."""
 
@@ -68,6 +60,19 @@ class Session(Protocol):
         ...
 
     def heartbeat(self) -> Reply | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The address that a client came to, and who is here already.
+
+    A vendor that allows so many connections looks at `standing`, the oldest first. It may refuse
+    the newcomer, or set `refused` of another: either is closed once its replies are out.
+    """
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    standing: Sequence[Session] = ()
 
 
 class Vendor(Protocol):

@@ -1,0 +1,271 @@
+"""Each vendor the whole way: its adapter against the simulator's server over a real socket, through
+journal and spool into daily files, which are compared with what the simulated market did.
+
+The comparison never asks an adapter: prices, sizes and times are taken from the market's own ticks.
+To add a feed, add a line to `WAYS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import isnan
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import tables
+
+from edc_pipeline import consolidation
+from edc_pipeline.capture.collector import Collector
+from edc_pipeline.events import EventType
+from edc_pipeline.settings import Settings
+from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
+from edc_pipeline.simulator.instruments import listing
+from edc_pipeline.simulator.market import BREAK, QUOTE, TRADE, Tick
+from edc_pipeline.simulator.session import Asked, Session, Terms
+from edc_pipeline.simulator.speakers import SPEAKERS
+from edc_pipeline.spool.layout import days_in
+from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline_tests.capture.test_collector import until
+
+NOON: Final = 1_769_101_200_000_000_000
+FRAMES: Final = 400
+
+Key = tuple[Any, ...]  # event type, ts_event, symbol, and the numbers; None for NaN
+Tells = Callable[[Tick, str], Iterable[Key]]
+
+
+def trades(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind == TRADE:
+        yield ("trade", tick.ts_ns, symbol, tick.price, tick.size)
+
+
+def trades_and_breaks(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind in {TRADE, BREAK}:
+        yield ("trade", tick.ts_ns, symbol, tick.price, tick.size)
+
+
+def quotes(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind == QUOTE:
+        yield ("quote", tick.ts_ns, symbol, tick.bid, tick.bid_size, tick.ask, tick.ask_size)
+
+
+def quotes_without_sizes(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind == QUOTE:
+        yield ("quote", tick.ts_ns, symbol, tick.bid, float("nan"), tick.ask, float("nan"))
+
+
+def last_prices(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind == TRADE:
+        yield ("ref_px", tick.ts_ns, symbol, tick.price)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """One feed of one vendor, and what its server makes of the market."""
+
+    vendor: str
+    feed: str
+    symbols: tuple[str, ...]
+    tells: tuple[Tells, ...]  # what the daily files must hold of a tick
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    clock_ns: int = 1  # the vendor's stamps are whole multiples of this
+    heartbeats: bool = True
+    # A symbol that the server does not have. "": it is accepted, and stays silent.
+    refused: str = ""
+    refusal: str = "refused"  # what the operator reads then
+    needs_key: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.vendor}-{self.feed}"
+
+
+STOCKS: Final = ("SPY", "AAPL", "BRK.B")
+FX: Final = ("EUR/USD", "USD/JPY")
+COINS: Final = ("BTC/USD", "SHIB/USD")
+
+WAYS: Final = (
+    Way(
+        vendor="tiingo",
+        feed="iex",
+        symbols=STOCKS,
+        options={"threshold_level": 0},
+        tells=(trades_and_breaks, quotes),
+    ),
+)
+ways = pytest.mark.parametrize("way", WAYS, ids=str)
+
+
+class Market:
+    """Listens to what the vendor's server is given to tell."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self.told: Counter[Key] = Counter()
+
+    def exchange(self, **more: Any) -> Exchange:
+        instruments = listing(self._way.symbols)
+        config = ExchangeConfig(
+            **{"events": FRAMES, "script_start_ns": NOON, "audience": 1, "seed": 7} | more,
+            vendor=self._way.vendor,
+            symbols=self._way.symbols,
+        )
+        vendor = SPEAKERS[self._way.vendor](instruments, terms=config.terms, seed=7)
+        open_session = vendor.session
+
+        def session(service: str, ordinal: int, asked: Asked) -> Session:
+            return self._overheard(open_session(service, ordinal, asked))
+
+        vendor.session = session  # type: ignore[method-assign]
+        return Exchange(config, vendor=vendor)
+
+    def _overheard(self, session: Session) -> Session:
+        on_tick = session.on_tick
+        waiting: list[Tick] = []  # a vendor may gather some before it sends a frame
+
+        def overhear(tick: Tick) -> Any:
+            waiting.append(tick)
+            frames = on_tick(tick)
+            if frames is not None:
+                for one in waiting:
+                    self.told.update(self._keys(one))
+                waiting.clear()
+            return frames
+
+        session.on_tick = overhear  # type: ignore[method-assign]
+        return session
+
+    def _keys(self, tick: Tick) -> Iterator[Key]:
+        symbol = self._way.symbols[tick.instrument]
+        for tells in self._way.tells:
+            for kind, ts, *rest in tells(tick, symbol):
+                yield canonical(kind, ts // self._way.clock_ns * self._way.clock_ns, *rest)
+
+
+def canonical(*values: Any) -> Key:
+    return tuple(None if isinstance(v, float) and isnan(v) else v for v in values)
+
+
+def settings_for(way: Way, exchange: Exchange, folder: Path, *more_symbols: str) -> Settings:
+    feed = {
+        "vendor": way.vendor,
+        "feed": way.feed,
+        "symbols": (*way.symbols, *more_symbols),
+        "options": dict(way.options),
+        "url": exchange.url(way.feed),
+    }
+    return Settings(
+        data_dir=folder,
+        capture={"horizon_days": 36_500},  # type: ignore[arg-type]
+        feeds={"feed": feed},  # type: ignore[dict-item]
+    )
+
+
+_NUMBERS: Final[dict[EventType, tuple[str, ...]]] = {
+    "trade": ("price", "size"),
+    "quote": ("bid_price", "bid_size", "ask_price", "ask_size"),
+    "ref_px": ("price",),
+}
+
+
+def in_daily_files(settings: Settings) -> Counter[Key]:
+    """Consolidate all that is in the spool, and read the files as anyone would."""
+    found: Counter[Key] = Counter()
+    for event_type, day in days_in(settings.spool):
+        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        assert made.certificate.balanced, made.certificate.reasons
+        with tables.open_file(made.path) as file:
+            rows = file.root[event_type].table.read()
+        for row in rows:
+            numbers = (float(row[name]) for name in _NUMBERS[event_type])
+            stamp, symbol = int(row["ts_event"]), row["symbol"].decode()
+            found[canonical(event_type, stamp, symbol, *numbers)] += 1
+    return found
+
+
+async def heard_all(exchange: Exchange, collector: Collector) -> None:
+    await asyncio.wait_for(exchange.finished(), 30)
+    sent = exchange.truth.data.total()
+    await until(
+        lambda: sum(f.with_events + f.quarantined for f in collector.report().feeds) >= sent
+    )
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 60)
+
+    asyncio.run(bounded())
+
+
+@ways
+def test_the_daily_files_hold_what_the_market_did(way: Way, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        market = Market(way)
+        async with market.exchange(heartbeat_s=0.05) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await heard_all(exchange, collector)
+            if way.heartbeats:
+                await until(lambda: exchange.truth.control["heartbeat"] >= 2)
+                await until(lambda: collector.report().feeds[0].control >= 2)
+            (feed,) = collector.report().feeds
+            stop.set()
+            await capturing
+            assert feed.quarantined == 0
+            assert feed.subscription == ""
+            assert feed.with_events == FRAMES
+            assert all(c.balanced for c in Ledger(settings.spool).frames().values())
+            assert Ledger(settings.spool).gaps() == []
+            assert market.told.total() >= FRAMES
+            assert in_daily_files(settings) == market.told
+
+    run(scenario)
+
+
+@ways
+def test_a_refused_key_ends_the_feed_and_is_told(way: Way, tmp_path: Path) -> None:
+    if not way.needs_key:
+        pytest.skip("this feed asks for no key")
+
+    async def scenario() -> None:
+        async with Market(way).exchange(terms=Terms(token="the right one")) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector = Collector(settings, "c1")
+            await collector.run(asyncio.Event())
+            (feed,) = collector.report().feeds
+            assert feed.state == "gave up"
+            assert feed.last_problem
+            assert settings.secret(settings.feeds["feed"]) not in feed.last_problem
+            assert exchange.truth.data.total() == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("way", [w for w in WAYS if w.refused], ids=str)
+def test_a_refused_symbol_is_told_and_the_others_come(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = dataclasses.replace(VENDORS[way.vendor].feeds[way.feed], acknowledges_within_s=0.5)
+    if VENDORS[way.vendor].feeds[way.feed].acknowledges_within_s is not None:
+        monkeypatch.setitem(VENDORS[way.vendor].feeds, way.feed, quick)
+
+    async def scenario() -> None:
+        async with Market(way).exchange() as exchange:
+            settings = settings_for(way, exchange, tmp_path, way.refused)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await heard_all(exchange, collector)
+            await until(lambda: way.refusal in collector.report().feeds[0].subscription)
+            (feed,) = collector.report().feeds
+            stop.set()
+            await capturing
+            assert feed.with_events == FRAMES
+            assert feed.quarantined == 0
+
+    run(scenario)
