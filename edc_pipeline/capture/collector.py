@@ -395,7 +395,7 @@ class Collector:
                     retire_segment,
                     self._settings.spool,
                     self.collector,
-                    segment.path,
+                    segment,
                     keep_days=keep_days,
                 )
             except Exception as error:

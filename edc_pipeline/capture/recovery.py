@@ -17,7 +17,7 @@ from typing import Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.flush import flush
-from edc_pipeline.capture.journal.archive import archive_segment
+from edc_pipeline.capture.journal.archive import retire_recovered
 from edc_pipeline.capture.journal.blocks import Frames, Line
 from edc_pipeline.capture.journal.reader import SegmentRead, read_collector
 from edc_pipeline.capture.queues import Queues, Waiting
@@ -101,19 +101,16 @@ class _Recovery:
         self._queues = Queues(first_frame=flushed + 1)
         self._ledger.collector_started(self._collector, self._clock())
         folder = journal_folder(self._spool, self._collector)
-        segments = []
         for segment in read_collector(folder):
-            segments.append(segment.path)
             self._take(segment)
-            if self._rules.raw_archive_days:
-                archive_segment(self._spool, self._collector, segment)
         for continuity in self._continuity.values():
             self._queues.waiting.gaps += continuity.settle(None)
         self._flush()
         ended_at = self._done.last_heard or last_sign or self._clock()
         self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
-        for path in segments:
-            path.unlink(missing_ok=True)
+        keep_days = self._rules.raw_archive_days
+        for segment in read_collector(folder):
+            retire_recovered(self._spool, self._collector, segment, keep_days=keep_days)
         if not any(folder.iterdir()):
             folder.rmdir()
         return self._done

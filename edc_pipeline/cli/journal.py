@@ -16,31 +16,35 @@ if TYPE_CHECKING:
 _spool = click.option(
     "--spool", type=click.Path(path_type=Path, file_okay=False), help="Another spool."
 )
+_archive = click.option("--archive", is_flag=True, help="The raw archive's segments instead.")
 
 
 @click.group(epilog="Example: edc journal list; edc journal cat SEGMENT.wal | head")
 def journal() -> None:
     """List, show and check the journal's segments.
 
-    A segment whose events are all in micro-batches is no longer here: it went into the raw
-    archive, parquet files under _raw/day=… in the spool that any engine opens.
+    A segment whose events are all in micro-batches is no longer among them: it went into the raw
+    archive, _raw/day=… in the spool, for as long as `raw_archive` says. --archive shows that.
     """
 
 
 @journal.command("list", epilog="Example: edc journal list --json")
 @options.config
 @_spool
+@_archive
 @options.as_json
-def list_segments(config: Path | None, spool: Path | None, as_json: bool) -> int:
+def list_segments(config: Path | None, spool: Path | None, archive: bool, as_json: bool) -> int:
     """List the segments: whose, which frames, how large, whole or torn."""
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
-    rows = [_told(read) for read in _segments(spool or options.load_settings(config).spool)]
+    spool = spool or options.load_settings(config).spool
+    rows = [_told(read) for read in _segments(spool, archive=archive)]
     if as_json:
         _json(rows)
         return 0
     if not rows:
-        click.echo("no segments: all that was received is in micro-batches")
+        where = "in the raw archive" if archive else ": all that was received is in micro-batches"
+        click.echo(f"no segments {where}".replace(" :", ":"))
         return 0
     shown = terminal.table(
         "", "collector", "segment", "#first", "#last", "#frames", "#size", "state"
@@ -61,22 +65,23 @@ def list_segments(config: Path | None, spool: Path | None, as_json: bool) -> int
 @journal.command("verify", epilog="Example: edc journal verify; exit 1 if a segment is torn.")
 @options.config
 @_spool
+@_archive
 @options.as_json
-def verify_segments(config: Path | None, spool: Path | None, as_json: bool) -> int:
+def verify_segments(config: Path | None, spool: Path | None, archive: bool, as_json: bool) -> int:
     """Check every block of every segment, and that no ordinal is missing between them.
 
     The last segment of a collector that runs, or was killed, may end in a commit that was never
     acknowledged; that is told and is no fault.
     """
-    reads = list(_segments(spool or options.load_settings(config).spool))
+    reads = list(_segments(spool or options.load_settings(config).spool, archive=archive))
     told = []
     for number, read in enumerate(reads):
         following = reads[number + 1] if number + 1 < len(reads) else None
-        if following is not None and following.path.parent != read.path.parent:
+        if following is not None and _collector(following) != _collector(read):
             following = None
         name = f"{read.path.parent.name}/{read.path.name}"
         if read.torn:
-            fault = following is not None
+            fault = archive or following is not None
             told.append({"segment": name, "said": read.torn, "fault": fault})
         if following is None or read.last_frame is None:
             continue
@@ -139,19 +144,29 @@ def _as_line(payload: bytes) -> str | None:
     return text if text.isprintable() else None
 
 
-def _segments(spool: Path) -> Any:
+def _segments(spool: Path, *, archive: bool) -> Any:
+    from edc_pipeline.capture.journal.archive import read_archive  # noqa: PLC0415
     from edc_pipeline.capture.journal.reader import read_collector  # noqa: PLC0415
     from edc_pipeline.spool.layout import journal_collectors, journal_folder  # noqa: PLC0415
 
     if not spool.is_dir():
         raise WrongCall(f"there is no spool at {spool}")
+    if archive:
+        yield from read_archive(spool)
+        return
     for collector in journal_collectors(spool):
         yield from read_collector(journal_folder(spool, collector))
 
 
+def _collector(read: SegmentRead) -> str:
+    """Whose: its connections' names begin with it."""
+    line = next(iter(read.lines.values()), None)
+    return line.connection.split("/")[0] if line else read.path.parent.name
+
+
 def _told(read: SegmentRead) -> dict[str, Any]:
     return {
-        "collector": read.path.parent.name,
+        "collector": _collector(read),
         "segment": read.path.name,
         "path": str(read.path),
         "first_frame": read.first_frame,

@@ -5,7 +5,7 @@
                                      /<collector>-retried.<digest>-<first>-<last>.parquet
       _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _journal/<collector>/<first frame>.wal
-      _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
+      _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.wal
       _ledger.sqlite
       _collector.lock
       _successor.lock
@@ -112,6 +112,17 @@ def journal_collectors(spool: Path) -> list[str]:
 
 def raw_folder(spool: Path, day: dt.date) -> Path:
     return spool / RAW / f"day={day.isoformat()}"
+
+
+def raw_segment_name(collector: str, first_frame: int, last_frame: int) -> str:
+    return f"{collector}-{first_frame:012d}-{last_frame:012d}.wal"
+
+
+def raw_segments(spool: Path, day: dt.date | None = None) -> list[Path]:
+    """The raw archive's segments, by day, collector and frame: a collector's name begins with its
+    start, so this is the order in which they were received."""
+    days = raw_days(spool) if day is None else [day]
+    return [path for one in days for path in sorted(raw_folder(spool, one).glob("*.wal"))]
 
 
 def raw_days(spool: Path) -> list[dt.date]:

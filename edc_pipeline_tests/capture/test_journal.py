@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import errno
 import os
 import threading
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edc_pipeline.capture.journal.archive import read_archive, retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import (
     Frames,
     Line,
@@ -23,7 +25,8 @@ from edc_pipeline.capture.journal.blocks import (
     encode_line,
 )
 from edc_pipeline.capture.journal.reader import read_collector, read_segment
-from edc_pipeline.capture.journal.writer import Journal
+from edc_pipeline.capture.journal.writer import Journal, Segment
+from edc_pipeline.market_day import midnight_ns
 
 LINE = Line(number=0, name="stocks", vendor="tiingo", feed="iex", connection="c/stocks/0.0")
 
@@ -252,3 +255,27 @@ def test_a_slow_disk_does_not_hold_up_the_loop(
         assert threading.main_thread() not in threads
 
     asyncio.run(scenario())
+
+
+def test_a_segment_holds_one_day_of_receipt_and_is_archived_under_it(tmp_path: Path) -> None:
+    midnight = midnight_ns(dt.date(2026, 1, 23))
+    received = [midnight - 2, midnight - 1, midnight, midnight + 1]
+
+    async def scenario() -> list[Segment]:
+        journal = Journal(tmp_path, "c")
+        journal.new_line(Line(number=0, name="n", vendor="tiingo", feed="iex", connection="c/n/0"))
+        for number, at in enumerate(received):
+            journal.append(0, at, b"%d" % number)
+        await journal.commit()
+        await journal.close()
+        return journal.take_sealed()
+
+    for segment in asyncio.run(scenario()):
+        retire_segment(tmp_path, "c", segment, keep_days=7)
+    for day, wanted in ((22, [b"0", b"1"]), (23, [b"2", b"3"])):
+        (read,) = read_archive(tmp_path, dt.date(2026, 1, day))
+        assert [p for block in read.frames for p in block.payloads] == wanted
+        assert not read.torn
+    today = dt.date(2026, 1, 24)
+    assert retire_old_days(tmp_path, today, keep_days=1) == [dt.date(2026, 1, 22)]
+    assert len(list(read_archive(tmp_path))) == 1

@@ -27,14 +27,14 @@ from edc_pipeline.capture import flush as flush_module
 from edc_pipeline.capture import recovery
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import flush
-from edc_pipeline.capture.journal.archive import retire_segment
+from edc_pipeline.capture.journal.archive import read_archive, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.market_day import market_day
 from edc_pipeline.settings import Capture
-from edc_pipeline.spool.layout import RAW, batch_files, days_in, journal_folder, segment_files
+from edc_pipeline.spool.layout import batch_files, days_in, journal_folder, segment_files
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.spool.micro_batch import read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
@@ -132,7 +132,7 @@ class Spool(RuleBasedStateMachine):
             flush(self.folder, self.collector, taken, NOON)
             self.sealed += self.journal.take_sealed()
             for segment in [s for s in self.sealed if s.last_frame <= taken.last_frame]:
-                retire_segment(self.folder, self.collector, segment.path, keep_days=7)
+                retire_segment(self.folder, self.collector, segment, keep_days=7)
                 self.sealed.remove(segment)
 
     @alive
@@ -196,14 +196,15 @@ class Spool(RuleBasedStateMachine):
         total = sum(map(len, self.received.values()))
         assert (counts.received if counts else 0) == total
         assert counts is None or counts.balanced
-        archived = sum(_rows_of(p) for p in (self.folder / RAW).rglob("*.parquet"))
-        assert archived == total
-
-
-def _rows_of(path: Path) -> int:
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    return int(pq.read_metadata(path).num_rows)
+        archived: dict[str, list[bytes]] = {}
+        for segment in read_archive(self.folder):
+            assert not segment.torn
+            for block in segment.frames:
+                collector = segment.lines[block.lines[0]].connection.split("/")[0]
+                kept = archived.setdefault(collector, [])
+                assert block.first_frame == len(kept)
+                kept += block.payloads
+        assert archived == {c: frames for c, frames in self.received.items() if frames}
 
 
 def _crash_after(files: int, module: Any) -> ExitStack:

@@ -76,7 +76,7 @@ async def stalls(folder: Path) -> dict[str, float]:
     (segment,) = journal.take_sealed()
     waiting = queues.take()
     flush_s = await longest_stall(lambda: flush(folder, "c1", waiting, NOON))
-    retire_s = await longest_stall(lambda: retire_segment(folder, "c1", segment.path, keep_days=7))
+    retire_s = await longest_stall(lambda: retire_segment(folder, "c1", segment, keep_days=7))
     after_s = await longest_stall(lambda: time.sleep(0.3))
     noise_s = max(before_s, after_s)
     return {

@@ -34,15 +34,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
 from edc_pipeline.capture import run as capture_run
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.journal.archive import read_archive
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.run import run_capture
 from edc_pipeline.events import content_key
 from edc_pipeline.settings import Settings
-from edc_pipeline.spool.layout import RAW, batch_files, days_in
+from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer, read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
@@ -256,10 +255,14 @@ def _consolidate(settings: Settings) -> None:
 def _raw_frames(spool: Path) -> dict[str, dict[int, tuple[dict[str, Any], bytes]]]:
     """Collector → ordinal → (its row, its bytes), from the raw archive."""
     found: dict[str, dict[int, tuple[dict[str, Any], bytes]]] = {}
-    for path in sorted((spool / RAW).rglob("*.parquet")):
-        for row in pq.read_table(path, partitioning=None).to_pylist():
-            collector = row["connection"].split("/")[0]
-            found.setdefault(collector, {})[row["frame"]] = (row, row["payload"])
+    for segment in read_archive(spool):
+        assert not segment.torn, segment.torn
+        for block in segment.frames:
+            rows = zip(block.received_at, block.lines, block.payloads, strict=True)
+            for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
+                connection = segment.lines[number].connection
+                row = {"connection": connection, "received_at": received_at}
+                found.setdefault(connection.split("/")[0], {})[frame] = row, payload
     return found
 
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
 from edc_pipeline.durable_file import fsync_path, make_durable_folder
+from edc_pipeline.market_day import day_bounds, market_day
 from edc_pipeline.spool.layout import journal_folder, segment_name
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class _Queued:
     lines: list[int] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     payload_bytes: int = 0
+    begins_day: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Segment:
     path: Path
     first_frame: int
     last_frame: int
+    first_received_at: int
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ class Journal:
         self._queued = _Queued(0)
         self._unwritten: list[_Queued] = []  # taken by a commit that has not succeeded
         self._unwritten_bytes = 0
+        self._day_end = 0  # of the latest frame's day
         self._lines: list[Line] = []
         self._lines_written: set[int] = set()  # in the open segment
         self._file: _OpenSegment | None = None
@@ -116,6 +120,8 @@ class Journal:
 
     def append(self, line: int, received_at: int, payload: bytes) -> int:
         """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
+        if received_at >= self._day_end:
+            self._begin_day(received_at)
         queued = self._queued
         payloads = queued.payloads
         if not payloads:
@@ -138,6 +144,12 @@ class Journal:
         else:
             self._awaited.append((last, done))
         return done
+
+    def _begin_day(self, received_at: int) -> None:
+        """A segment holds the frames of one day of receipt: so it can be found, and retired."""
+        self._take()
+        self._queued.begins_day = bool(self._day_end)
+        self._day_end = day_bounds(market_day(received_at))[1]
 
     @property
     def waiting_bytes(self) -> int:
@@ -188,7 +200,10 @@ class Journal:
             self._queued = _Queued(queued.first_frame + len(queued.payloads))
 
     async def _commit_once(self) -> None:
-        taken = list(self._unwritten)
+        if self._unwritten[0].begins_day and self._file is not None:
+            self._seal()
+        begun = (n for n, queued in enumerate(self._unwritten) if n and queued.begins_day)
+        taken = self._unwritten[: next(begun, None)]
         writing = asyncio.create_task(asyncio.to_thread(self._write, taken))
         try:
             await asyncio.shield(writing)
@@ -235,14 +250,14 @@ class Journal:
         assert self._file is not None
         file, self._file = self._file, None
         os.close(file.descriptor)
-        self._sealed.append(Segment(file.path, file.first_frame, self.committed_frame))
+        self._sealed.append(file.segment(self.committed_frame))
 
     # In the commit's thread; never two at once
 
     def _write(self, taken: list[_Queued]) -> None:
         began = time.monotonic()
         if self._file is None:
-            self._open_segment(taken[0].first_frame)
+            self._open_segment(taken[0])
         file = self._file
         assert file is not None
         lines = {n for queued in taken for n in set(queued.lines)} - self._lines_written
@@ -263,9 +278,9 @@ class Journal:
         self._write_s = max(took_s, self._write_s * _FORGET)
         self.figures.longest_write_s = max(self.figures.longest_write_s, took_s)
 
-    def _open_segment(self, first_frame: int) -> None:
+    def _open_segment(self, first: _Queued) -> None:
         make_durable_folder(self.folder)
-        path = self.folder / segment_name(first_frame)
+        path = self.folder / segment_name(first.first_frame)
         # Truncated: a try that failed before it was durable may have left the name.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
@@ -274,7 +289,8 @@ class Journal:
         except OSError:
             os.close(descriptor)
             raise
-        self._file = _OpenSegment(path, descriptor, first_frame, time.monotonic())
+        opened_s, received_at = time.monotonic(), first.received_at[0]
+        self._file = _OpenSegment(path, descriptor, first.first_frame, received_at, opened_s)
         self._lines_written = set()
 
     def _abandon(self, file: _OpenSegment) -> None:
@@ -286,7 +302,7 @@ class Journal:
         finally:
             os.close(file.descriptor)
         if file.durable_bytes:
-            self._sealed.append(Segment(file.path, file.first_frame, self.committed_frame))
+            self._sealed.append(file.segment(self.committed_frame))
 
 
 @dataclass(slots=True)
@@ -294,8 +310,12 @@ class _OpenSegment:
     path: Path
     descriptor: int
     first_frame: int
+    first_received_at: int
     opened_s: float
     durable_bytes: int = 0
+
+    def segment(self, last_frame: int) -> Segment:
+        return Segment(self.path, self.first_frame, last_frame, self.first_received_at)
 
     def append(self, data: bytes) -> None:
         view, at = memoryview(data), self.durable_bytes
