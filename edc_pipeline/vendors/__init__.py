@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from edc_pipeline.vendors.binance import VENDOR as _BINANCE
 from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 
-VENDORS: Final[Mapping[str, Vendor]] = {vendor.name: vendor for vendor in (_TIINGO,)}
+VENDORS: Final[Mapping[str, Vendor]] = {vendor.name: vendor for vendor in (_TIINGO, _BINANCE)}
 
 # What people call them otherwise: former names, product names. Dashes, dots, blanks and case do not
 # matter in any name.
