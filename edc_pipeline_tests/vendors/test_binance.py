@@ -228,9 +228,8 @@ def test_what_binance_sends_takes_the_short_way(monkeypatch: pytest.MonkeyPatch)
         return decode
 
     monkeypatch.setattr("edc_pipeline.vendors.binance.reader_of_any_frame", long_way)
-    short = decoder(Subscription("spot"))
     taken = [
-        short(case.frame, RECEIVED_AT)
+        decoder(Subscription(case.feed))(case.frame, RECEIVED_AT)
         for case in CASES
         if "events" in case.expected and not case.frame.startswith(b'{"data"')
     ]

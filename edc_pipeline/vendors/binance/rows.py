@@ -165,14 +165,15 @@ class RowReader:
         ticker = row.s
         feed = self._feed or _feed_of_book(row)
         known = self._known.get((feed, ticker)) or self._instrument(feed, ticker)
-        time = row.T if isinstance(row, BookRow) else 0
         bid, bid_size, ask, ask_size = row.b, row.B, row.a, row.A
-        if not bid:  # an empty side is written as zeros
-            bid = bid_size = NAN
-        if not ask:
-            ask = ask_size = NAN
+        if not (bid and ask):  # an empty side is written as zeros
+            bid, bid_size = (bid, bid_size) if bid else (NAN, NAN)
+            ask, ask_size = (ask, ask_size) if ask else (NAN, NAN)
+        time = row.T if isinstance(row, BookRow) else 0
         return Quote(
-            ts_event=time * (_NS_PER_MS if time <= _MOST_MS else _NS_PER_US) or received_at,
+            ts_event=time * (_NS_PER_MS if time <= _MOST_MS else _NS_PER_US)
+            if time
+            else received_at,
             ts_source="vendor" if time else "receive",
             symbol=known[0],
             asset_class=known[1],
