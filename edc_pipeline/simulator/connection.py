@@ -21,6 +21,12 @@ WhenSlow = Literal["disconnect", "drop"]
 # A send returns without waiting while the socket's buffer has room; others want their turn too.
 _SENDS_PER_TURN: Final = 64
 
+# The close code and reason of an ending that is told.
+_GOODBYES: Final = {
+    "expired": (1008, "the key has expired"),
+    "limit": (1008, "too many connections or messages"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Close:
@@ -61,6 +67,7 @@ class Connection:
         self._filled = asyncio.Event()
         self._sending = False
         self._changed = changed
+        self._late: list[tuple[int, Reply]] = []  # snapshots, and how many data frames come first
 
     @property
     def listening(self) -> bool:
@@ -74,6 +81,11 @@ class Connection:
     # -- in -----------------------------------------------------------------------------------
 
     def reply(self, reply: Reply) -> None:
+        if reply.kind == "snapshot":
+            waits_for = self._line.snapshot_waits_for(self._now_ns())
+            if waits_for:
+                self._late.append((waits_for, reply))
+                return
         self._put(reply)
 
     def heartbeat(self) -> None:
@@ -81,10 +93,18 @@ class Connection:
         if reply is not None and not self._line.is_mute(self._now_ns()):
             self._put(reply)
 
-    def data(self, body: str | bytes) -> None:
-        withheld = self._line.withheld
-        self._carry_out(self._line.feed(body, self._now_ns()))
-        self._truth.lost["mute"] += self._line.withheld - withheld
+    def data(self, body: str | bytes, symbol: str = "") -> None:
+        lost = self._line.lost
+        before = lost.copy()
+        self._carry_out(self._line.feed(body, self._now_ns(), symbol))
+        if lost != before:
+            self._truth.lost.update(lost - before)
+        if self._late:
+            late = [(waits_for - 1, reply) for waits_for, reply in self._late]
+            self._late = [entry for entry in late if entry[0]]
+            for waits_for, reply in late:
+                if not waits_for:
+                    self._put(reply)
 
     def again(self, bodies: list[str | bytes]) -> None:
         for body in bodies:
@@ -95,6 +115,9 @@ class Connection:
 
     def release_all(self) -> None:
         self._carry_out(self._line.flush())
+        late, self._late = self._late, []
+        for _, reply in late:
+            self._put(reply)
 
     def refuse(self) -> None:
         self._end("refused", _Close(1008, "refused"))
@@ -102,7 +125,7 @@ class Connection:
     def _carry_out(self, steps: list[Step]) -> None:
         for step in steps:
             if isinstance(step, Cut):
-                self._end("cut", step)
+                self._end(step.how, step)
             else:
                 self._put(step)
 
@@ -171,8 +194,21 @@ class Connection:
                 self._filled.clear()
                 self._changed.set()
 
+    def _play_dead(self) -> None:
+        """The connection stands and nobody is there: what the client sends, its pings among it, is
+        not read, and our own pings, whose lack of an answer would end it, stop."""
+        self._websocket.transport.pause_reading()
+        if self._websocket.keepalive_task is not None:
+            self._websocket.keepalive_task.cancel()
+
     async def _send(self, item: _Item) -> bool:
         if isinstance(item, Cut):
+            if item.how == "half_open":
+                self._play_dead()
+                return False
+            if item.how in _GOODBYES:
+                await self._websocket.close(*_GOODBYES[item.how])
+                return False
             # Not abort(): that would throw away what the socket still holds, and the truth says it
             # was sent. The client sees the stream end without a close frame.
             self._websocket.transport.close()

@@ -6,7 +6,8 @@
 Two ways to run. By the clock (default): ticks come when they are due, whoever listens. As a script
 (`script_start_ns`): event times start there, ticks come as fast as the clients read, and wait while
 fewer than `audience` connections are subscribed; nothing is lost to a reconnect, and two runs with
-the same seed send the same.
+the same seed send the same. A script with a `pacer` is held to a clock of its own: a recorded day
+at its own speed, or at ten times that.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Final, Protocol, TextIO
 from urllib.parse import parse_qsl
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -34,7 +35,15 @@ from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.simulator.connection import Connection, WhenSlow
 from edc_pipeline.simulator.faults import Chaos, Trouble
 from edc_pipeline.simulator.instruments import listing
-from edc_pipeline.simulator.market import Market, Pace, Tick, Ticks, TickSource, rows
+from edc_pipeline.simulator.market import (
+    Market,
+    Pace,
+    TellsMore,
+    Tick,
+    Ticks,
+    TickSource,
+    rows,
+)
 from edc_pipeline.simulator.session import Asked, Terms, Vendor
 from edc_pipeline.simulator.speakers import SPEAKERS
 from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
@@ -92,6 +101,14 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class Pacer(Protocol):
+    """Holds a script back until its ticks are due."""
+
+    async def until(self, at_ns: int) -> bool:
+        """Return when the tick of that time is due; False: it is left out."""
+        ...
+
+
 class Exchange:
     """`source` and `vendor` default to the synthetic market and the config's vendor.
 
@@ -105,12 +122,14 @@ class Exchange:
         source: TickSource | None = None,
         vendor: Vendor | None = None,
         clock: Callable[[], int] = time.time_ns,
+        pacer: Pacer | None = None,
     ) -> None:
         self.config = config = config or ExchangeConfig()
         self.trouble = Trouble(config.chaos)
         self.truth = Truth(keep=config.keep_frames)
         self.left_out_s = 0.0  # of market: the loop could not keep up, or the clock jumped
         self._clock = clock
+        self._pacer = pacer
         script = config.script_start_ns
         self._script_ns = script
         self._source: TickSource = source or Market(
@@ -122,6 +141,8 @@ class Exchange:
         self._vendor: Vendor = vendor or SPEAKERS[config.vendor](
             self._source.instruments, terms=config.terms, seed=config.seed
         )
+        self._rows = self._source.rows if isinstance(self._source, TellsMore) else rows
+        self._symbols = [instrument.symbol for instrument in self._source.instruments]
         self._file: TextIO | None = None
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None
@@ -253,7 +274,7 @@ class Exchange:
             paths = ", ".join(self._vendor.paths)
             answer = f"no {asked.path} here; there are {paths}\n"
             return websocket.respond(HTTPStatus.NOT_FOUND, answer)
-        if (status := self._vendor.refusal(asked)) is not None:
+        if (status := self.trouble.refusal() or self._vendor.refusal(asked)) is not None:
             return websocket.respond(status, f"{status.phrase}\n")
         if len(self._connections) >= self.config.max_connections:
             return websocket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
@@ -383,9 +404,11 @@ class Exchange:
                 await self._change()
 
     async def _show(self, ticks: Ticks) -> None:
-        for number, tick in enumerate(rows(ticks), start=1):
+        for number, tick in enumerate(self._rows(ticks), start=1):
             if self._script_ns is not None:
                 await self._await_audience()
+                if self._pacer is not None and not await self._pacer.until(tick.at_ns):
+                    continue
                 self._script_ns = max(self._script_ns, tick.at_ns)
             self._show_one(tick)
             if self._is_complete():
@@ -394,6 +417,9 @@ class Exchange:
                 await asyncio.sleep(0)
 
     def _show_one(self, tick: Tick) -> None:
+        if self.trouble.chaos.clock_ns:
+            tick = tick._replace(ts_ns=tick.ts_ns + self.trouble.chaos.clock_ns)
+        symbol = self._symbols[tick.instrument]
         for connection in self._connections.values():
             if not connection.listening:
                 continue
@@ -401,7 +427,7 @@ class Exchange:
             if made is None:
                 continue
             for frame in (made,) if isinstance(made, str | bytes) else made:
-                connection.data(frame)
+                connection.data(frame, symbol)
                 self._made += 1
                 if self._is_complete():
                     return

@@ -1,7 +1,7 @@
 """What goes wrong on the line, and when. Pure and seeded; the server carries out what is decided.
 
-`Chaos` says what is wanted, by odds or by an exact plan; `Trouble` belongs to one exchange and
-remembers what was done; a `Line` is one connection's way through it.
+`Chaos` says what is wanted; `Trouble` belongs to one exchange and remembers what was done; a
+`Line` is one connection's way through it.
 """
 
 from __future__ import annotations
@@ -10,131 +10,28 @@ import heapq
 import itertools
 import math
 import random
-import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from http import HTTPStatus
+from typing import Final, Literal
 
 from edc_pipeline.market_day import NS_PER_SECOND
-from edc_pipeline.simulator.rubbish import RUBBISH_KINDS, rubbish
+from edc_pipeline.simulator.chaos import FAULTS, Chaos, Fault, Odds, Planned
+from edc_pipeline.simulator.rubbish import rubbish
 
-Fault = Literal["duplicate", "delay", "reorder", "rubbish", "mute", "cut"]
-FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
+__all__ = ["FAULTS", "Chaos", "Cut", "Delivery", "Done", "Fault", "Line", "Odds", "Planned",
+           "Step", "Trouble"]  # fmt: skip
 
 _NS_PER_HOUR: Final = 3600 * NS_PER_SECOND
-_DEFAULT_SECONDS: Final = {"delay": 0.25, "mute": math.inf}
 # A frame held to swap places goes out alone when no other follows for this long.
 _REORDER_PATIENCE_S: Final = 1.0
 _REPORT_LINES: Final = 10_000  # the counters stay exact beyond
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_PER_HOUR: Final = {"h": 1.0, "min": 60.0, "s": 3600.0}
-_NUMBER: Final = r"(\d+(?:\.\d+)?)"
+# Who the client deals with until these have been told.
+_REFUSED_WITH: Final = {"expired": HTTPStatus.UNAUTHORIZED, "limit": HTTPStatus.TOO_MANY_REQUESTS}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Odds:
-    """A fault by chance: per data frame, or per hour of a connection."""
-
-    fault: Fault
-    per_frame: float = 0.0
-    per_hour: float = 0.0
-    seconds: float = 0.0  # how long a delay or a mute lasts
-    rubbish: str = ""  # one of RUBBISH_KINDS; empty: any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A fault that strikes once: at the Nth data frame of the first connection that gets so far.
-
-    A duplicate, delay or reorder is done to that frame; rubbish, a mute or a cut comes after it.
-    """
-
-    fault: Fault
-    frame: int
-    service: str = ""  # only on connections of this service; empty: any
-    seconds: float = 0.0
-    rubbish: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chaos:
-    odds: tuple[Odds, ...] = ()
-    planned: tuple[Planned, ...] = ()
-    seed: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Chaos:
-        """`duplicate=0.1%,delay=1%:250ms,cut=2/h,mute=1/h:10s,cut@500,rubbish@iex:200,seed=7`."""
-        odds: list[Odds] = []
-        planned: list[Planned] = []
-        seed = 0
-        for item in filter(None, (part.strip() for part in text.split(","))):
-            if re.fullmatch(r"seed=\d+", item):
-                seed = int(item[5:])
-            elif "@" in item:
-                planned.append(_parse_planned(item))
-            else:
-                odds.append(_parse_odds(item))
-        return cls(odds=tuple(odds), planned=tuple(planned), seed=seed)
-
-
-def _parse_odds(item: str) -> Odds:
-    name, equals, value = item.partition("=")
-    fault = _fault(item, name)
-    chance, _, detail = value.partition(":")
-    seconds, kind = _detail(item, fault, detail)
-    per_frame = per_hour = 0.0
-    if match := re.fullmatch(_NUMBER + "(%?)", chance):
-        per_frame = float(match[1]) / (100 if match[2] else 1)
-    elif match := re.fullmatch(_NUMBER + r"/(h|min|s)", chance):
-        per_hour = float(match[1]) * _PER_HOUR[match[2]]
-    else:
-        raise ValueError(
-            f"chaos: {item!r}: say how often, as {name}=0.1% (of data frames) or {name}=2/h; "
-            f"or exactly when, as {name}@500"
-        )
-    if not equals or per_frame > 1:
-        raise ValueError(f"chaos: {item!r}: {chance} is more than every frame; write 0.5%, or 0.5")
-    return Odds(fault=fault, per_frame=per_frame, per_hour=per_hour, seconds=seconds, rubbish=kind)
-
-
-def _parse_planned(item: str) -> Planned:
-    name, _, rest = item.partition("@")
-    fault = _fault(item, name)
-    match = re.fullmatch(r"(?:([a-z_]+):)?(\d+)(?::(.+))?", rest)
-    if not match or int(match[2]) < 1:
-        raise ValueError(
-            f"chaos: {item!r}: write {name}@500 for the 500th data frame of a connection, "
-            f"or {name}@iex:500 for one of /iex"
-        )
-    seconds, kind = _detail(item, fault, match[3] or "")
-    return Planned(
-        fault=fault, frame=int(match[2]), service=match[1] or "", seconds=seconds, rubbish=kind
-    )
-
-
-def _fault(item: str, name: str) -> Fault:
-    for fault in FAULTS:
-        if fault == name:
-            return fault
-    raise ValueError(f"chaos: {item!r}: {name!r} is no fault; there are {', '.join(FAULTS)}, seed")
-
-
-def _detail(item: str, fault: Fault, detail: str) -> tuple[float, str]:
-    seconds = _DEFAULT_SECONDS.get(fault, 0.0)
-    if not detail:
-        return seconds, ""
-    if fault == "rubbish":
-        if detail not in RUBBISH_KINDS:
-            kinds = ", ".join(RUBBISH_KINDS)
-            raise ValueError(f"chaos: {item!r}: {detail!r} is no rubbish; there are {kinds}")
-        return 0.0, detail
-    match = re.fullmatch(_NUMBER + "(ms|s|m)", detail)
-    if not match or fault not in _DEFAULT_SECONDS:
-        takes = "a duration, as 250ms or 10s" if fault in _DEFAULT_SECONDS else "nothing"
-        raise ValueError(f"chaos: {item!r}: after the colon {fault} takes {takes}")
-    return float(match[1]) * _UNITS[match[2]], ""
+Ending = Literal["cut", "half_open", "expired", "limit"]
+_ENDINGS: Final[tuple[Ending, ...]] = ("half_open", "expired", "limit", "cut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +45,9 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Close the connection without a word, once what is before this is out."""
+    """This is the connection's end, once what is before it is out."""
+
+    how: Ending = "cut"
 
 
 Step = Delivery | Cut
@@ -156,13 +55,15 @@ Step = Delivery | Cut
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One line of the report."""
+    """One line of the report: what was done to which frame."""
 
     fault: Fault
     service: str
     connection: int  # of its service, from 1
     n: int
     at_ns: int
+    symbol: str = ""
+    body: str | bytes = ""  # of a frame that was dropped or corrupted, as it should have come
 
 
 @dataclass(slots=True)
@@ -173,6 +74,7 @@ class Trouble:
     counts: Counter[str] = field(default_factory=Counter)
     report: list[Done] = field(default_factory=list)
     _still_planned: list[Planned] = field(init=False)
+    _refusals: list[tuple[HTTPStatus, int]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._still_planned = list(self.chaos.planned)
@@ -180,14 +82,32 @@ class Trouble:
     def line(self, service: str, connection: int) -> Line:
         return Line(self, service, connection)
 
-    def planned_at(self, service: str, n: int) -> list[Planned]:
+    def planned_at(self, service: str, n: int, *, snapshots: bool = False) -> list[Planned]:
         """What the plan has for this frame; each item is given out once."""
         if not self._still_planned:
             return []
-        due = [p for p in self._still_planned if p.frame == n and p.service in ("", service)]
+        due = [
+            p
+            for p in self._still_planned
+            if p.frame == n
+            and p.service in ("", service)
+            and (p.fault == "late_snapshot") == snapshots
+        ]
         for plan in due:
             self._still_planned.remove(plan)
         return due
+
+    def refuse(self, status: HTTPStatus, handshakes: int) -> None:
+        self._refusals.append((status, handshakes))
+
+    def refusal(self) -> HTTPStatus | None:
+        """What the next handshake is answered with, where it is not let in. Asked once for each."""
+        if not self._refusals:
+            return None
+        status, left = self._refusals[0]
+        self._refusals[:1] = [(status, left - 1)] if left > 1 else []
+        self.counts[f"answered {status.value}"] += 1
+        return status
 
     def note(self, done: Done) -> None:
         self.counts[done.fault] += 1
@@ -200,7 +120,7 @@ class Line:
 
     def __init__(self, trouble: Trouble, service: str, connection: int) -> None:
         self.n = 0  # data frames so far, without copies, rubbish and what a mute withheld
-        self.withheld = 0
+        self.lost: Counter[str] = Counter()  # frames that never go out, by fault
         self._trouble = trouble
         self._service = service
         self._connection = connection
@@ -209,17 +129,28 @@ class Line:
         self._held: list[tuple[float, int, Delivery]] = []  # heap by due time
         self._order = itertools.count()
         self._mute_until = -math.inf
+        self._slow_until = -math.inf
+        self._hushed_until: dict[str, float] = {}  # by symbol
+        self._dropping = 0  # frames still to be dropped
+        self._snapshots = 0
+
+    @property
+    def withheld(self) -> int:
+        return self.lost["mute"]
 
     def is_mute(self, now_ns: int) -> bool:
         return now_ns < self._mute_until
 
-    def feed(self, body: str | bytes, now_ns: int) -> list[Step]:
+    def feed(self, body: str | bytes, now_ns: int, symbol: str = "") -> list[Step]:
         if self.is_mute(now_ns):
-            self.withheld += 1
+            self.lost["mute"] += 1
             return []
         steps = self.due(now_ns)
+        if self._hushed_until and now_ns < self._hushed_until.get(symbol, -math.inf):
+            self.lost["hush"] += 1
+            return steps
         self.n += 1
-        struck = self._strikes(now_ns)
+        struck = self._strikes(body, now_ns, symbol)
         swapped = [d for _, _, d in self._held if d.fault == "reorder"]
         if swapped:
             self._held = [h for h in self._held if h[2].fault != "reorder"]
@@ -228,31 +159,50 @@ class Line:
         if "rubbish" in struck:
             spoiled = rubbish(struck["rubbish"].rubbish, body, self._random)
             steps.append(Delivery(spoiled, self.n, "rubbish"))
-        if "mute" in struck or "cut" in struck:
+        self._begin_lasting(struck, now_ns, symbol)
+        ending = next((e for e in _ENDINGS if e in struck), None)
+        if ending or "mute" in struck:
             # What was held goes out first, so that a cut by itself loses nothing.
             steps += self.flush()
-        if "mute" in struck:
-            self._mute_until = now_ns + struck["mute"].seconds * NS_PER_SECOND
-        if "cut" in struck:
-            steps.append(Cut())
+        if ending:
+            if ending in _REFUSED_WITH:
+                self._trouble.refuse(_REFUSED_WITH[ending], struck[ending].count)
+            steps.append(Cut(ending))
         return steps
+
+    def _begin_lasting(self, struck: dict[Fault, Odds | Planned], now_ns: int, symbol: str) -> None:
+        if mute := struck.get("mute"):
+            self._mute_until = now_ns + mute.seconds * NS_PER_SECOND
+        if hush := struck.get("hush"):
+            self._hushed_until[hush.symbol or symbol] = now_ns + hush.seconds * NS_PER_SECOND
+        if slow := struck.get("slow"):
+            self._slow_until = now_ns + slow.seconds * NS_PER_SECOND
 
     def _deliver(
         self, body: str | bytes, struck: dict[Fault, Odds | Planned], now_ns: int
     ) -> list[Step]:
+        if "drop" in struck:
+            return []
+        if "corrupt" in struck:
+            return [Delivery(_corrupted(body, self._random), self.n, "corrupt")]
+        if now_ns < self._slow_until:
+            self._hold(Delivery(body, self.n, "slow"), self._slow_until)
+            return []
         if "delay" in struck:
-            self._hold(Delivery(body, self.n, "delay"), now_ns, struck["delay"].seconds)
+            due = now_ns + struck["delay"].seconds * NS_PER_SECOND
+            self._hold(Delivery(body, self.n, "delay"), due)
             return []
         if "reorder" in struck:
-            self._hold(Delivery(body, self.n, "reorder"), now_ns, _REORDER_PATIENCE_S)
+            due = now_ns + _REORDER_PATIENCE_S * NS_PER_SECOND
+            self._hold(Delivery(body, self.n, "reorder"), due)
             return []
         steps: list[Step] = [Delivery(body, self.n)]
         if "duplicate" in struck:
             steps.append(Delivery(body, self.n, "duplicate"))
         return steps
 
-    def _hold(self, delivery: Delivery, now_ns: int, seconds: float) -> None:
-        heapq.heappush(self._held, (now_ns + seconds * NS_PER_SECOND, next(self._order), delivery))
+    def _hold(self, delivery: Delivery, due_ns: float) -> None:
+        heapq.heappush(self._held, (due_ns, next(self._order), delivery))
 
     def due(self, now_ns: int) -> list[Step]:
         """Held frames whose time has come."""
@@ -264,21 +214,54 @@ class Line:
     def flush(self) -> list[Step]:
         return self.due(2**63)
 
-    def _strikes(self, now_ns: int) -> dict[Fault, Odds | Planned]:
-        struck: dict[Fault, Odds | Planned] = {}
-        for index, odds in enumerate(self._trouble.chaos.odds):
-            if self._by_chance(index, odds, now_ns):
-                struck[odds.fault] = odds
+    def snapshot_waits_for(self, now_ns: int) -> int:
+        """How many data frames go out before the snapshot that is about to; 0: it is in order."""
+        self._snapshots += 1
+        struck = self._chosen(now_ns, snapshots=True)
+        struck |= {
+            p.fault: p
+            for p in self._trouble.planned_at(self._service, self._snapshots, snapshots=True)
+        }
+        if not struck:
+            return 0
+        self._note("late_snapshot", now_ns)
+        return struck["late_snapshot"].count
+
+    def _strikes(self, body: str | bytes, now_ns: int, symbol: str) -> dict[Fault, Odds | Planned]:
+        struck = self._chosen(now_ns, snapshots=False)
         for planned in self._trouble.planned_at(self._service, self.n):
             struck[planned.fault] = planned
-        # A frame that is held is not copied as well: each fault counted is one that was seen.
-        if "delay" in struck:
-            struck.pop("reorder", None)
-        if "delay" in struck or "reorder" in struck:
-            struck.pop("duplicate", None)
+        if drop := struck.get("drop"):
+            self._dropping = max(self._dropping, drop.count)
+        if self._dropping:
+            self._dropping -= 1
+            struck["drop"] = drop or Planned(fault="drop", frame=self.n)
+            self.lost["drop"] += 1
+        # To one frame one thing is done: each fault counted is one that was seen.
+        slow = now_ns < self._slow_until
+        for first in ("drop", "corrupt", *(("slow",) if slow else ()), "delay", "reorder"):
+            if first in struck or (first == "slow" and slow):
+                for other in ("drop", "corrupt", "delay", "reorder", "duplicate"):
+                    if other != first:
+                        struck.pop(other, None)
+                break
         for fault in struck:
-            self._trouble.note(Done(fault, self._service, self._connection, self.n, now_ns))
+            told = body if fault in {"drop", "corrupt"} else ""
+            hushed = struck[fault].symbol if fault == "hush" else ""
+            self._note(fault, now_ns, hushed or symbol, told)
         return struck
+
+    def _note(self, fault: Fault, now_ns: int, symbol: str = "", body: str | bytes = "") -> None:
+        self._trouble.note(
+            Done(fault, self._service, self._connection, self.n, now_ns, symbol, body)
+        )
+
+    def _chosen(self, now_ns: int, *, snapshots: bool) -> dict[Fault, Odds | Planned]:
+        return {
+            odds.fault: odds
+            for index, odds in enumerate(self._trouble.chaos.odds)
+            if (odds.fault == "late_snapshot") == snapshots and self._by_chance(index, odds, now_ns)
+        }
 
     def _by_chance(self, index: int, odds: Odds, now_ns: int) -> bool:
         if odds.per_frame:
@@ -293,3 +276,12 @@ class Line:
             return False
         self._next_by_hour[index] = now_ns + self._random.expovariate(1 / mean_ns)
         return True
+
+
+def _corrupted(body: str | bytes, choice: random.Random) -> bytes:
+    """The frame with the highest bit of one byte turned over: no text in UTF-8 any more, where
+    the frame was ASCII. Goes out as a binary frame, since a client would close on such a text."""
+    data = bytearray(body.encode() if isinstance(body, str) else body)
+    if data:
+        data[choice.randrange(len(data))] ^= 0x80
+    return bytes(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,22 @@ Ticks = NDArray[np.void]  # of TICK_DTYPE
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a recorded tick tells besides; a vendor's protocol says it again where it can.
+
+    Prices and sizes are floats read correctly rounded, so their shortest text (`repr`) is the
+    source's own decimal up to 15 digits.
+    """
+
+    venue: str = ""
+    event_id: str = ""  # the recorded vendor's own
+    seq: int = -1
+    side: str = ""  # the aggressor's: buy, sell
+    conditions: str = ""
+    frame: bytes = b""  # the recorded frame itself, where frames are replayed
+
+
 class Tick(NamedTuple):
     """One row of `Ticks`; a quote has no price and size, a trade carries the book it met."""
 
@@ -65,13 +81,14 @@ class Tick(NamedTuple):
     sweep: bool
     odd_lot: bool
     exempt: bool
+    said: Said | None = None  # None: a synthetic tick
 
 
-assert Tick._fields == TICK_DTYPE.names
+assert Tick._fields == (*(TICK_DTYPE.names or ()), "said")
 
 
 def rows(ticks: Ticks) -> list[Tick]:
-    return [Tick._make(row) for row in ticks.tolist()]
+    return [Tick(*row) for row in ticks.tolist()]
 
 
 class TickSource(Protocol):
@@ -89,6 +106,15 @@ class TickSource(Protocol):
 
     def jump_to(self, ns: int) -> None:
         """Leave out what lies before `ns`."""
+        ...
+
+
+@runtime_checkable
+class TellsMore(Protocol):
+    """A source whose ticks bear more than the columns of `TICK_DTYPE`."""
+
+    def rows(self, ticks: Ticks) -> list[Tick]:
+        """The ticks last handed out, one by one, with what they say besides."""
         ...
 
 

@@ -15,7 +15,7 @@ KEEP_FRAMES: Final = 200_000  # some 200 bytes each
 @dataclass(frozen=True, slots=True)
 class SentFrame:
     """One data frame as it went out. `fault` is empty, or what makes it differ from a good day:
-    duplicate, delay, reorder, rubbish, resend."""
+    duplicate, delay, reorder, slow, rubbish, corrupt, resend."""
 
     connection: int  # of its service, from 1
     service: str
@@ -26,8 +26,8 @@ class SentFrame:
 
     @property
     def is_original(self) -> bool:
-        """Neither a copy of an earlier frame nor rubbish: what a perfect capture keeps."""
-        return self.fault in ("", "delay", "reorder")
+        """Neither a copy of an earlier frame nor spoiled: what a perfect capture keeps."""
+        return self.fault in ("", "delay", "reorder", "slow")
 
 
 class Truth:
@@ -39,9 +39,9 @@ class Truth:
         self.originals_by_service: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()  # data frames sent that bear a fault, by fault
         self.control: Counter[str] = Counter()  # info, heartbeat, error frames sent
-        self.lost: Counter[str] = Counter()  # made, never sent: slow, mute, gone, by reason
+        self.lost: Counter[str] = Counter()  # made, never sent, by reason: drop, mute, slow …
         self.connections: Counter[str] = Counter()  # accepted, by service
-        self.ended: Counter[str] = Counter()  # by reason: cut, slow, refused, left
+        self.ended: Counter[str] = Counter()  # by reason: cut, expired, slow, left …
         self._file = file
 
     def sent(self, frame: SentFrame) -> None:

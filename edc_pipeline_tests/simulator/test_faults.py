@@ -97,14 +97,14 @@ def test_a_cut_loses_nothing_that_was_held() -> None:
 
 @settings(deadline=None)
 @given(
-    odds=st.dictionaries(st.sampled_from(FAULTS), st.floats(0.01, 0.4)),
+    odds=st.dictionaries(
+        st.sampled_from(("duplicate", "delay", "reorder", "rubbish")), st.floats(0.01, 0.4)
+    ),
     seed=st.integers(0, 1000),
 )
 def test_chance_is_seeded_told_and_loses_nothing_by_itself(
     odds: dict[str, float], seed: int
 ) -> None:
-    for never in ("mute", "cut"):
-        odds.pop(never, None)
     text = ",".join(f"{fault}={share:.4f}" for fault, share in odds.items()) + f",seed={seed}"
     trouble = Trouble(Chaos.parse(text))
     steps = deliveries(run(trouble.line("iex", 1), step_ns=SECOND // 100))
@@ -114,6 +114,70 @@ def test_chance_is_seeded_told_and_loses_nothing_by_itself(
     originals = [d for d in steps if d.fault not in ("duplicate", "rubbish")]
     assert sorted(d.n for d in originals) == list(range(1, len(FRAMES) + 1))
     assert {d.n: d.body for d in originals} == dict(enumerate(FRAMES, start=1))
+
+
+def test_dropped_frames_are_lost_and_told_with_what_they_held() -> None:
+    trouble = Trouble(Chaos.parse("drop@3:2,drop@9"))
+    mine = trouble.line("iex", 1)
+    sent = deliveries(run(mine, FRAMES[:12]))
+    assert [d.n for d in sent] == [1, 2, 5, 6, 7, 8, 10, 11, 12]
+    assert [(d.n, d.body) for d in trouble.report] == [(n, FRAMES[n - 1]) for n in (3, 4, 9)]
+    assert mine.lost == {"drop": 3}
+    assert trouble.counts == {"drop": 3}
+
+
+def test_a_corrupted_frame_is_no_text_any_more() -> None:
+    trouble = Trouble(Chaos.parse("corrupt=20%,drop=20%,seed=5"))
+    sent = deliveries(run(trouble.line("iex", 1)))
+    spoiled = [d for d in sent if d.fault == "corrupt"]
+    assert spoiled
+    for delivery in spoiled:
+        assert isinstance(delivery.body, bytes)
+        with pytest.raises(UnicodeDecodeError):
+            delivery.body.decode()
+    told = {(d.fault, d.n): d.body for d in trouble.report}
+    assert {n for fault, n in told if fault == "corrupt"} == {d.n for d in spoiled}
+    assert len(sent) + trouble.counts["drop"] == len(FRAMES)
+    assert all(body == FRAMES[n - 1] for (_, n), body in told.items())
+
+
+def test_a_hush_silences_one_symbol_alone() -> None:
+    mine = line("hush@4:10s:IBM")
+    steps: list[object] = []
+    for number, frame in enumerate(FRAMES[:30]):
+        steps += mine.feed(frame, number * SECOND, "IBM" if number % 2 else "SPY")
+    kept = [FRAMES.index(str(d.body)) for d in deliveries(steps)]
+    # Struck at second 3: until second 13 what IBM says is withheld.
+    assert kept == [n for n in range(30) if n <= 3 or n >= 13 or n % 2 == 0]
+    assert mine.lost == {"hush": 4}
+    struck = line("hush@2:5s")
+    assert struck.feed(FRAMES[0], 0, "SPY")
+    assert struck.feed(FRAMES[1], 1, "IBM")
+    assert struck.feed(FRAMES[2], 2, "IBM") == []
+    assert struck.feed(FRAMES[3], 3, "SPY")
+
+
+def test_a_slow_line_keeps_the_order_and_loses_nothing() -> None:
+    mine = line("slow@3:10s")
+    by_second = [mine.feed(frame, n * SECOND) for n, frame in enumerate(FRAMES[:20])]
+    assert [len(steps) for steps in by_second] == [1, 1, 1, *[0] * 9, 10, *[1] * 7]
+    sent = deliveries([s for steps in by_second for s in steps])
+    assert [d.n for d in sent] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("how", ["cut", "half_open", "expired", "limit"])
+def test_an_ending_is_the_last_step_and_says_how(how: str) -> None:
+    trouble = Trouble(Chaos.parse(f"{how}@5" + (":2" if how in ("expired", "limit") else "")))
+    steps = run(trouble.line("iex", 1), FRAMES[:5])
+    assert steps[-1] == Cut(how)  # type: ignore[arg-type]
+    answers = [trouble.refusal() for _ in range(3)]
+    status = {"expired": 401, "limit": 429}.get(how)
+    assert answers == ([status, status, None] if status else [None] * 3)
+
+
+def test_a_late_snapshot_is_counted_in_snapshots() -> None:
+    mine = line("late_snapshot@2:4")
+    assert [mine.snapshot_waits_for(n) for n in range(3)] == [0, 4, 0]
 
 
 def test_rates_by_the_hour_hold() -> None:
@@ -159,6 +223,11 @@ def test_parsing() -> None:
         seed=7,
     )
     assert Chaos.parse("") == Chaos()
+    assert Chaos.parse("clock=-250ms") == Chaos(clock_ns=-SECOND // 4)
+    assert Chaos.parse("drop@7:3,hush=1/h:10s:eur/usd,late_snapshot=5%").planned == (
+        Planned(fault="drop", frame=7, count=3),
+    )
+    assert set(FAULTS) >= {odds.fault for odds in Chaos.parse("hush=1/h:1s,limit=1/h").odds}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +244,10 @@ def test_parsing() -> None:
         "cut@x",
         "cut@iex",
         "cut@5:10s",
+        "drop@5:10s",
+        "drop@5:0",
+        "mute@5:10s:IBM",
+        "clock=soon",
         "delay=1%:soon",
         "rubbish@5:nice",
         "seed=x",

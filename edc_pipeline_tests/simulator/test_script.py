@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from edc_pipeline.simulator.exchange import Exchange
 from edc_pipeline.simulator.instruments import listing
@@ -22,6 +24,7 @@ from edc_pipeline_tests.simulator.client import (
     is_data,
     run,
     script,
+    subscribe,
 )
 
 
@@ -193,5 +196,82 @@ def test_another_source_and_another_vendor_fit_in() -> None:
             assert [*filter(is_data, messages)] == [
                 listing()[n].symbol for n in ticks["instrument"].tolist()
             ]
+
+    run(body)
+
+
+def test_the_key_expires_and_a_limit_is_reached_and_the_client_comes_back() -> None:
+    async def body() -> None:
+        config = script(chaos="expired@100:1,limit@300:2,clock=+90s")
+        async with Exchange(config) as exchange:
+            refused: list[int] = []
+            codes: list[int] = []
+            connections: list[list[str | bytes]] = []
+            while sum(map(len, connections)) < 2_000 + 2 * len(connections):
+                try:
+                    async with connect(exchange.url("iex")) as websocket:
+                        await websocket.send(subscribe())
+                        connections.append([])
+                        async for message in websocket:
+                            connections[-1].append(message)
+                            if sum(map(len, connections)) == 2_000 + 2 * len(connections):
+                                break
+                except InvalidStatus as status:
+                    refused.append(status.response.status_code)
+                except ConnectionClosedError as closed:
+                    codes.append(closed.rcvd.code if closed.rcvd else 0)
+            assert codes == [1008, 1008]
+            assert refused == [401, 429, 429]
+            data = [[*filter(is_data, messages)] for messages in connections]
+            assert [len(d) for d in data] == [100, 300, 1_600]
+            assert exchange.truth.ended["expired"] == exchange.truth.ended["limit"] == 1
+            stamps = [json.loads(m)["data"][2] for messages in data for m in messages]
+            assert min(stamps) > START + 60 * 10**9
+
+    run(body)
+
+
+def test_a_half_open_connection_says_nothing_and_does_not_end() -> None:
+    async def body() -> None:
+        async with Exchange(script(chaos="half_open@100")) as exchange:
+            async with connect(exchange.url("iex"), ping_interval=None, close_timeout=0.1) as first:
+                await first.send(subscribe())
+                got = [await first.recv() for _ in range(102)]
+                pong = await first.ping()
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(pong), 0.3)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(first.recv(), 0.1)
+                (rest,) = await capture(exchange)
+            data = [*filter(is_data, got), *filter(is_data, rest)]
+            assert data == [f.body for f in exchange.truth.originals()]
+            assert exchange.truth.ended["half_open"] == 1
+
+    run(body)
+
+
+class EveryOther:
+    """A pacer that lets every other tick through."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    async def until(self, at_ns: int) -> bool:
+        self.asked.append(at_ns)
+        return len(self.asked) % 2 == 1
+
+
+def test_a_pacer_holds_back_and_leaves_out() -> None:
+    async def body() -> None:
+        ticks = Market(listing(), start_ns=START).take(600)
+        pacer = EveryOther()
+        exchange = Exchange(
+            script(events=None), source=Recorded(ticks), vendor=ShortVendor(), pacer=pacer
+        )
+        async with exchange:
+            (messages,) = await capture(exchange, "all")
+        assert pacer.asked == ticks["at_ns"].tolist()
+        kept = [listing()[n].symbol for n in ticks["instrument"].tolist()[::2]]
+        assert [*filter(is_data, messages)] == kept
 
     run(body)
