@@ -230,13 +230,7 @@ class Collector:
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
         connection = FeedConnection(self, state, feed, number, stop)
         self._watch_over(state, feed).lines.append(connection)
-        spec = feed.spec
-        endpoint = Endpoint(
-            url=feed.address,
-            stale_after_s=spec.stale_after_s,
-            max_frame_bytes=spec.max_frame_bytes,
-            fatal_statuses=feed.vendor_rules.fatal_statuses,
-        )
+        endpoint = endpoint_of(feed, self._settings.secret(feed))
         ending = asyncio.create_task(connection.end_with(stop))
         backoff = Backoff()
         try:
@@ -420,6 +414,20 @@ class Collector:
         )
         with suppress(OSError):  # not empty: what could not be archived; recovery will try again
             self._journal.folder.rmdir()
+
+
+def endpoint_of(feed: Feed, secret: str) -> Endpoint:
+    spec = feed.spec
+    customs = spec.websocket
+    return Endpoint(
+        url=feed.address,
+        query=customs.query(feed.subscription, secret) if customs.query else {},
+        stale_after_s=spec.stale_after_s,
+        max_frame_bytes=spec.max_frame_bytes,
+        messages_per_s=customs.messages_per_s,
+        keepalive=customs.keepalive,
+        fatal_statuses=feed.vendor_rules.fatal_statuses,
+    )
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class FeedConnection:
     line: Line | None = None
     session: Session | None = None
     standing_since_s: float | None = None
+    asking_s: float = 0.0  # how long the opening takes at the pace that the vendor allows
     reconnect: str = ""  # why, once the watch has asked for it
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -77,7 +79,9 @@ class FeedConnection:
         self.session = self.host.open_session(self.feed)
         self.standing_since_s, self.reconnect = time.monotonic(), ""
         log.info("%s: connected", name)
-        return self.session.opening()
+        asked = self.session.opening()
+        self.asking_s = len(asked) / (self.feed.spec.websocket.messages_per_s or math.inf)
+        return asked
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         assert self.session is not None

@@ -43,6 +43,11 @@ class WatchedLine(Protocol):
         ...
 
     @property
+    def asking_s(self) -> float:
+        """How long it takes us to ask for everything, once it stands."""
+        ...
+
+    @property
     def acknowledged(self) -> bool: ...
 
     def begin_anew(self) -> None:
@@ -149,7 +154,7 @@ class FeedWatch:
             return
         overdue = any(
             line.standing_since_s is not None
-            and now_s - line.standing_since_s > within_s
+            and now_s - line.standing_since_s - line.asking_s > within_s
             and not line.acknowledged
             for line in self.lines
         )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class NotAnAddress(Exception):
@@ -14,13 +19,15 @@ class NotAnAddress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    url: str  # without name and password: picows would send them in the Host header
+    # Without name and password: picows would send them in the Host header.
+    url: str = field(repr=False)
     secure: bool
-    headers: tuple[tuple[str, str], ...]
-    proxy: str | None
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    proxy: str | None = field(repr=False)
 
 
-def read_address(url: str) -> Address:
+def read_address(url: str, query: Mapping[str, str] = _NOTHING) -> Address:
+    """The address with this query behind its own."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port  # a port that is no number raises here
@@ -30,11 +37,12 @@ def read_address(url: str) -> Address:
     except ValueError:
         raise NotAnAddress from None
     secure = parts.scheme == "wss"
+    asked = "&".join(filter(None, (parts.query, urlencode(query, safe="/:@,", quote_via=quote))))
     authority = f"[{host}]" if ":" in host else host
     if port is not None:
         authority += f":{port}"
     return Address(
-        url=urlunsplit((parts.scheme, authority, parts.path, parts.query, "")),
+        url=urlunsplit((parts.scheme, authority, parts.path, asked, "")),
         secure=secure,
         headers=_authorization(parts),
         proxy=_proxy_for(host, secure),

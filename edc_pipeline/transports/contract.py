@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,13 @@ class Listener(Protocol):
     async def room(self) -> None:
         """Returns when there is room for more frames: back-pressure."""
         ...
+
+
+@dataclass(slots=True)
+class Speech:
+    """A listener's way to speak unasked. The transport sets `say` while a connection stands."""
+
+    say: Callable[[Sequence[str]], None] | None = None
 
 
 class GaveUp(Exception):

@@ -20,8 +20,9 @@ from picows import (
 )
 
 from edc_pipeline.transports.backoff import Backoff
-from edc_pipeline.transports.contract import Heard, Listener
+from edc_pipeline.transports.contract import Heard, Listener, Speech
 from edc_pipeline.transports.endpoint import Endpoint
+from edc_pipeline.transports.outgoing import Outgoing
 from edc_pipeline.transports.words import named
 
 # At most so many bytes reach the parser at once. picows hands over all frames of a read in one go
@@ -45,10 +46,17 @@ class Conversation(WSListener):
     """Hears frames, answers, watches for death. `hold` returns why it ended."""
 
     def __init__(
-        self, endpoint: Endpoint, listener: Listener, backoff: Backoff, clock: Callable[[], int]
+        self,
+        endpoint: Endpoint,
+        listener: Listener,
+        backoff: Backoff,
+        clock: Callable[[], int],
+        speech: Speech | None = None,
     ) -> None:
         self.give_up = ""
         self._endpoint = endpoint
+        self._speech = speech
+        self._outgoing = Outgoing(self._send_one, endpoint.messages_per_s)
         self._listener = listener
         self._take = listener.frame
         self._has_room = listener.has_room
@@ -77,6 +85,8 @@ class Conversation(WSListener):
         below.set_protocol(_Reads(cast(asyncio.BufferedProtocol, below.get_protocol()), self))
         self._stamp()
         self._heard_s = self._read_s
+        if self._speech is not None:
+            self._speech.say = self._send
         try:
             self._send(self._listener.opened())
         except Exception as error:
@@ -99,12 +109,14 @@ class Conversation(WSListener):
             self._continue(frame)
         elif kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
+            self._outgoing.count()
             self._check_unread(transport)
         elif kind is WSMsgType.CLOSE:
             self._close_arrived(transport, frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._deaf = True
+        self._fall_silent()
         if self._cutting is not None:
             self._cutting.cancel()
 
@@ -190,16 +202,28 @@ class Conversation(WSListener):
             self.end(heard.reconnect)
 
     def _send(self, messages: Sequence[str]) -> None:
+        if not messages:
+            return
+        self._outgoing.say(messages)
+        if self._outgoing.waiting_bytes > _UNREAD_BYTES:
+            self._reason = self._reason or "the vendor makes us answer faster than we may"
+            self.abort()
+
+    def _send_one(self, message: str) -> None:
         line = self._line
         assert line is not None
-        for message in messages:
-            line.send(_TEXT, message)
-            self._check_unread(line)
+        line.send(_TEXT, message)
+        self._check_unread(line)
 
     def _check_unread(self, line: WSTransport) -> None:
         if line.underlying_transport.get_write_buffer_size() > _UNREAD_BYTES:
             self._reason = self._reason or "the vendor does not read what we send"
             self.abort()
+
+    def _fall_silent(self) -> None:
+        self._outgoing.close()
+        if self._speech is not None:
+            self._speech.say = None
 
     # The end
 
@@ -209,11 +233,13 @@ class Conversation(WSListener):
             return
         self._reason = self._reason or reason
         self._parting = True
+        self._fall_silent()
         self._line.send_close(WSCloseCode.OK)
         self._abort_after_timeout()
 
     def abort(self) -> None:
         self._deaf = True
+        self._fall_silent()
         if self._line is not None:
             self._line.disconnect(False)
 
@@ -224,6 +250,7 @@ class Conversation(WSListener):
     def _close_arrived(self, line: WSTransport, payload: bytes) -> None:
         """picows has checked it: no payload, or a valid code and UTF-8."""
         self._deaf = True
+        self._fall_silent()
         code = int.from_bytes(payload[:2], "big")
         if not self._parting:
             self._parting = True
@@ -250,6 +277,7 @@ class Conversation(WSListener):
             asyncio.create_task(self._end_when_stopped(stop)),
             asyncio.create_task(self._end_when_stale()),
             asyncio.create_task(self._abort_when_half_open()),
+            asyncio.create_task(self._keep_alive()),
         ]
         self.read_ended()  # frames that came with the handshake may have filled the room already
         try:
@@ -289,6 +317,14 @@ class Conversation(WSListener):
                 self.end(f"silent for {silent_s:.0f} s")
                 return
 
+    async def _keep_alive(self) -> None:
+        if (keepalive := self._endpoint.keepalive) is not None:
+            text, every_s = keepalive
+            while not self._parting:
+                await asyncio.sleep(every_s)
+                if not self._outgoing.waiting_bytes:  # else we are speaking anyway
+                    self._send((text,))
+
     async def _abort_when_half_open(self) -> None:
         """Anything read after our ping proves that the far end lives: where the vendor is behind
         with its data, the pong stands at the end of the queue."""
@@ -297,6 +333,7 @@ class Conversation(WSListener):
         while True:
             assert self._line is not None
             self._line.send_ping(b"")
+            self._outgoing.count()
             pinged_s = self._loop.time()
             await asyncio.sleep(timeout_s)
             if self._read_s < pinged_s and self._waiting_for_room is None:

@@ -70,7 +70,7 @@ async def reach(
 
 
 async def _open(endpoint: Endpoint, conversation: Conversation, clock: Callable[[], int]) -> None:
-    address = read_address(endpoint.url)
+    address = read_address(endpoint.url, endpoint.query)
     dialled: list[socket.socket] = []
     stands = False
     try:

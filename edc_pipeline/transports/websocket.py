@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from edc_pipeline.transports.address import NotAnAddress
 from edc_pipeline.transports.backoff import Backoff
-from edc_pipeline.transports.contract import GaveUp, Listener
+from edc_pipeline.transports.contract import GaveUp, Listener, Speech
 from edc_pipeline.transports.conversation import Conversation
 from edc_pipeline.transports.endpoint import Endpoint
 from edc_pipeline.transports.handshake import NoConnection, reach
@@ -24,6 +24,7 @@ async def keep_connected(
     stop: asyncio.Event,
     backoff: Backoff | None = None,
     clock: Callable[[], int] = time.time_ns,
+    speech: Speech | None = None,
 ) -> None:
     """Stay connected until `stop` is set. `GaveUp` when no reconnect will help.
 
@@ -37,7 +38,7 @@ async def keep_connected(
     """
     backoff = backoff or Backoff()
     while not stop.is_set():
-        reason, wait_s = await _one_connection(endpoint, listener, stop, backoff, clock)
+        reason, wait_s = await _one_connection(endpoint, listener, stop, backoff, clock, speech)
         listener.closed(reason)
         if not stop.is_set():
             with suppress(TimeoutError):
@@ -50,10 +51,11 @@ async def _one_connection(
     stop: asyncio.Event,
     backoff: Backoff,
     clock: Callable[[], int],
+    speech: Speech | None,
 ) -> tuple[str, float]:
     """One connection from handshake to end: why it ended, and how long the vendor asked us to stay
     away. Never shows the URL: it may carry a key."""
-    conversation = Conversation(endpoint, listener, backoff, clock)
+    conversation = Conversation(endpoint, listener, backoff, clock, speech)
     try:
         if not await reach(endpoint, conversation, stop, clock):
             return "stopped while connecting", 0.0
