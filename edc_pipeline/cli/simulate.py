@@ -20,6 +20,9 @@ from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from edc_pipeline.simulator.exchange import Exchange
+    from edc_pipeline.simulator.rest_server import RestServer
+
+_REST_PORT: Final = 8766  # beside the websockets' 8765
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -28,6 +31,7 @@ EPILOG: Final = """\b
 Examples:
   edc simulate
   edc simulate --rate 2000 --symbols SPY,AAPL,EUR/USD,BTC/USD --seed 7
+  edc simulate --rest-port 8766
   edc simulate --events 20000 --chaos "cut@5000,rubbish@iex:200:truncated" --resend 50
 
 \b
@@ -69,6 +73,17 @@ unless --token is given.
     envvar="EDC_SIM_TOKEN",
     show_envvar=True,
     help="The only token that is accepted; any that is not empty by default.",
+)
+@click.option(
+    "--rest-port",
+    type=click.IntRange(0, 65_535),
+    help="Answer the vendor's REST requests as well, there; 0 picks a free one. For a vendor"
+    f" that has nothing else the default is {_REST_PORT}.",
+)
+@click.option(
+    "--rest-chaos",
+    default="",
+    help="What goes wrong with REST answers: 503@3,429@5:2,slow@7:1.5,torn=1%,oversized@9.",
 )
 @click.option("--symbols", help="SPY,BRK.B,EUR/USD,… instead of the usual ones.")
 @click.option("--chaos", default="", help="What goes wrong, and how often; see below.")
@@ -120,6 +135,8 @@ def simulate(
     seed: int,
     rate: float,
     token: str | None,
+    rest_port: int | None,
+    rest_chaos: str,
     symbols: str | None,
     chaos: str,
     heartbeat: float,
@@ -131,22 +148,48 @@ def simulate(
     truth: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a fake exchange that speaks a vendor's websocket protocol over a synthetic market."""
+    """Run a fake exchange that speaks a vendor's websocket protocol over a synthetic market.
+
+    With --rest-port it answers the vendor's REST requests over the same market; a vendor that has
+    nothing but REST is served so anyway.
+    """
     from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy and websockets: 0.3 s that `edc --help` need not wait
         exchange,
         faults,
         session,
+        speakers,
     )
 
+    rest: RestServer | None = None
+    terms = session.Terms(token=token or None)
+    listed = None if symbols is None else symbols.split(",")
+    say: _Say = _JsonLines() if as_json else _Text(sys.stdout.isatty())
     try:
+        if rest_port is not None or (vendor in speakers.RESTS and vendor not in speakers.SPEAKERS):
+            from edc_pipeline.simulator import rest_server  # noqa: PLC0415 - aiohttp: 0.3 s
+
+            answers = rest_server.RestConfig(
+                host=host,
+                port=_REST_PORT if rest_port is None else rest_port,
+                vendor=vendor,
+                symbols=listed,
+                seed=seed,
+                rate=rate,
+                terms=terms,
+                chaos=rest_chaos,
+            )
+        if vendor not in speakers.SPEAKERS and vendor in speakers.RESTS:
+            rest = rest_server.RestServer(answers)
+            _end(asyncio.run(_serve_rest(rest, say, seconds)))
+            return
         config = exchange.ExchangeConfig(
             host=host,
             port=port,
             seed=seed,
             rate=rate,
             vendor=vendor,
-            symbols=None if symbols is None else symbols.split(","),
-            terms=session.Terms(token=token or None),
+            symbols=listed,
+            terms=terms,
             chaos=faults.Chaos.parse(chaos),
             heartbeat_s=heartbeat,
             resend_on_subscribe=resend,
@@ -158,12 +201,16 @@ def simulate(
             keep_frames=0,  # counted, and in the file; a long run must not fill the memory
         )
         made = exchange.Exchange(config)
+        if rest_port is not None:
+            rest = rest_server.RestServer(answers, exchange=made)
     except ValueError as error:
         raise _Usage(str(error)) from None
     # A client that leaves in the middle of a handshake is no news for a terminal.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    say: _Say = _JsonLines() if as_json else _Text(sys.stdout.isatty())
-    interrupted = asyncio.run(_serve(made, say))
+    _end(asyncio.run(_serve(made, rest, say)))
+
+
+def _end(interrupted: bool) -> None:
     if interrupted:
         click.get_current_context().exit(EXIT_INTERRUPTED)
 
@@ -182,8 +229,8 @@ class _Usage(click.ClickException):
     exit_code = EXIT_USAGE
 
 
-async def _serve(exchange: Exchange, say: _Say) -> bool:
-    """Until it is over or told to stop; True when that was SIGINT."""
+def _told_to_stop() -> asyncio.Future[int]:
+    """The signal that ends it, once it came."""
     loop = asyncio.get_running_loop()
     told: asyncio.Future[int] = loop.create_future()
 
@@ -193,13 +240,40 @@ async def _serve(exchange: Exchange, say: _Say) -> bool:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
+    return told
+
+
+async def _serve_rest(rest: RestServer, say: _Say, seconds: float | None) -> bool:
+    """Until told to stop, or `seconds` are over; True when that was SIGINT."""
+    told = _told_to_stop()
+    try:
+        await rest.__aenter__()
+    except OSError as error:
+        raise _Usage(_why_not(error, rest.config.host, rest.config.port, "--rest-port")) from None
+    say.listening_rest(rest)
+    await asyncio.wait((told,), timeout=seconds)
+    await rest.__aexit__()
+    say.summary_rest(rest)
+    return told.done() and told.result() == signal.SIGINT
+
+
+async def _serve(exchange: Exchange, rest: RestServer | None, say: _Say) -> bool:
+    """Until it is over or told to stop; True when that was SIGINT."""
+    told = _told_to_stop()
     started = time.monotonic()
+    config = exchange.config
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(exchange)
         except OSError as error:
-            raise _Usage(_why_not(error, exchange)) from None
-        say.listening(exchange)
+            raise _Usage(_why_not(error, config.host, config.port, "--port")) from None
+        if rest is not None:
+            try:
+                await stack.enter_async_context(rest)
+            except OSError as error:
+                port = rest.config.port
+                raise _Usage(_why_not(error, config.host, port, "--rest-port")) from None
+        say.listening(exchange, rest)
         watching = asyncio.create_task(_watch(exchange, say))
         over = asyncio.create_task(exchange.finished())
         await asyncio.wait((told, over), return_when=asyncio.FIRST_COMPLETED)
@@ -217,16 +291,15 @@ def _check(over: asyncio.Task[None]) -> None:
         raise click.ClickException(f"--truth: {error.strerror}; stopped") from None
 
 
-def _why_not(error: OSError, exchange: Exchange) -> str:
+def _why_not(error: OSError, host: str, port: int, option: str) -> str:
     if error.filename is not None:
         return f"--truth {error.filename}: {error.strerror}"
-    host, port = exchange.config.host, exchange.config.port
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is taken: stop what listens there, "
-            "or choose another with --port (0 picks a free one)"
+            f"or choose another with {option} (0 picks a free one)"
         )
-    return f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and --port"
+    return f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and {option}"
 
 
 async def _watch(exchange: Exchange, say: _Say) -> None:
@@ -241,7 +314,13 @@ async def _watch(exchange: Exchange, say: _Say) -> None:
 class _Say:
     """What the user sees."""
 
-    def listening(self, exchange: Exchange) -> None:
+    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
+        raise NotImplementedError
+
+    def listening_rest(self, rest: RestServer) -> None:
+        raise NotImplementedError
+
+    def summary_rest(self, rest: RestServer) -> None:
         raise NotImplementedError
 
     def rate(self, per_s: float, sent: int, clients: int) -> None:
@@ -252,8 +331,16 @@ class _Say:
 
 
 class _JsonLines(_Say):
-    def listening(self, exchange: Exchange) -> None:
-        self._line({"event": "listening", "port": exchange.port, "urls": _urls(exchange)})
+    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
+        answers = {} if rest is None else {"rest": rest.url}
+        line = {"event": "listening", "port": exchange.port, "urls": _urls(exchange), **answers}
+        self._line(line)
+
+    def listening_rest(self, rest: RestServer) -> None:
+        self._line({"event": "listening", "port": rest.port, "rest": rest.url})
+
+    def summary_rest(self, rest: RestServer) -> None:
+        self._line({"event": "summary", "requests": rest.requests, "answers": rest.statuses})
 
     def summary(self, exchange: Exchange, seconds: float) -> None:
         took = round(seconds, 3)
@@ -270,8 +357,16 @@ class _Text(_Say):
     def __init__(self, is_terminal: bool) -> None:
         self._is_terminal = is_terminal
 
-    def listening(self, exchange: Exchange) -> None:
-        click.echo("listening on " + "  ".join(_urls(exchange).values()) + "  (Ctrl-C stops it)")
+    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
+        urls = [*_urls(exchange).values(), *([] if rest is None else [rest.url])]
+        click.echo("listening on " + "  ".join(urls) + "  (Ctrl-C stops it)")
+
+    def listening_rest(self, rest: RestServer) -> None:
+        click.echo(f"listening on {rest.url}  (Ctrl-C stops it)")
+
+    def summary_rest(self, rest: RestServer) -> None:
+        answers = ", ".join(f"{status}: {n:,}" for status, n in sorted(rest.statuses.items()))
+        click.echo(f"{rest.requests:,} requests  {answers}")
 
     def rate(self, per_s: float, sent: int, clients: int) -> None:
         if self._is_terminal:

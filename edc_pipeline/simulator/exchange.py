@@ -34,7 +34,7 @@ from websockets.http11 import Request, Response
 from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.simulator.connection import Connection, WhenSlow
 from edc_pipeline.simulator.faults import Chaos, Trouble
-from edc_pipeline.simulator.instruments import listing
+from edc_pipeline.simulator.instruments import Instrument, listing
 from edc_pipeline.simulator.market import (
     Market,
     Pace,
@@ -143,6 +143,7 @@ class Exchange:
         )
         self._rows = self._source.rows if isinstance(self._source, TellsMore) else rows
         self._symbols = [instrument.symbol for instrument in self._source.instruments]
+        self.watchers: list[Callable[[Tick], None]] = []  # told every tick, whoever listens
         self._file: TextIO | None = None
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None
@@ -232,6 +233,10 @@ class Exchange:
     @property
     def services(self) -> tuple[str, ...]:
         return tuple(self._vendor.paths.values())
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        return self._source.instruments
 
     @property
     def clients(self) -> int:
@@ -420,6 +425,8 @@ class Exchange:
         if self.trouble.chaos.clock_ns:
             tick = tick._replace(ts_ns=tick.ts_ns + self.trouble.chaos.clock_ns)
         symbol = self._symbols[tick.instrument]
+        for watch in self.watchers:
+            watch(tick)
         for connection in self._connections.values():
             if not connection.listening:
                 continue

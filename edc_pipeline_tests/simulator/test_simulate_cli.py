@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,3 +143,24 @@ def test_help_has_an_example() -> None:
     result = CliRunner().invoke(simulate, ["--help"])
     assert result.exit_code == 0
     assert "edc simulate --rate" in result.output
+
+
+def test_rest_requests_are_answered_beside_the_websockets() -> None:
+    with simulating("--rest-port", "0", "--rest-chaos", "503@1") as (process, listening):
+        url = f"{listening['rest']}/iex/?tickers=spy&token=any"
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(url, timeout=10)
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_a_rest_port_that_is_taken_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(simulate, ["--port", "0", "--rest-port", port])
+    assert result.exit_code == 2
+    assert "--rest-port" in result.output
