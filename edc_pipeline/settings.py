@@ -93,6 +93,8 @@ class Feed(_Tree):
         wrong = [f"options: {m}" for m in self.spec.check_options(self.options)]
         if bool(self.symbols) == self.all_symbols:
             wrong.append("symbols: name the symbols wanted, or set all_symbols: true, not both")
+        elif self.all_symbols and not self.spec.all_symbols:
+            wrong.append(f"all_symbols: {self.vendor} has to be asked symbol by symbol: name them")
         check = VENDORS[self.vendor].check_symbol
         for symbol in dict.fromkeys((*self.symbols, *self.asset_classes)):
             if (fault := check(self.feed, symbol)) is not None:
@@ -103,6 +105,11 @@ class Feed(_Tree):
             wrong += _called_mistakes(self)
         else:
             wrong += url_mistakes(self.url, plaintext=self.plaintext)
+            if not self.address:
+                title = self.vendor_rules.title
+                wrong.append(
+                    f"url: {title} gives each account an address of its own; write it here"
+                )
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -219,7 +219,7 @@ class FeedSpec:
 
     name: str
     title: str
-    url: str
+    url: str  # empty: the vendor gives each account its own
     asset_class: AssetClass
     event_types: tuple[EventType, ...]
     identity: Mapping[EventType, IdentityRule]
@@ -230,6 +230,7 @@ class FeedSpec:
     sequence: tuple[SequenceRule, ...] = ()  # empty: the vendor numbers nothing
     acknowledges_within_s: float | None = None  # None: the vendor confirms no subscription
     max_frame_bytes: int = 1 << 20
+    all_symbols: bool = True  # False: the vendor has to be asked symbol by symbol
     websocket: Websocket = Websocket()
     polling: Polling | None = None  # set: this feed is polled
     webhook: Webhook | None = None  # set: the vendor calls us

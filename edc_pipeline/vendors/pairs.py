@@ -1,7 +1,8 @@
-"""Pairs that a vendor writes without a separator: `btcusdt` → `BTC/USDT`."""
+"""Pairs: `btcusdt` → `BTC/USDT`, and which are of currencies."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 # What crypto pairs are quoted in, longest first: `fldcusdt` is FLDC/USDT, not FLDCU/SDT.
@@ -21,3 +22,45 @@ def split_pair(text: str) -> str:
         if lower.endswith(money) and len(lower) > len(money):
             return f"{text[: -len(money)]}/{money}".upper()
     return text.upper()
+
+
+# Moneys of states, and the metals that are quoted among them.
+# fmt: off
+_CURRENCIES: Final = frozenset((
+    "AED", "ARS", "AUD", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNH", "CNY", "COP",
+    "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "ISK", "JPY",
+    "KRW", "KWD", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN",
+    "QAR", "RON", "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "VND",
+    "XAG", "XAU", "XPD", "XPT", "ZAR",
+))
+# fmt: on
+_CODE_LENGTH: Final = 3
+_PAIR: Final = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{2,6}", re.ASCII)
+_EQUITY: Final = re.compile(r"[A-Z0-9]{1,10}(\.[A-Z0-9]{1,6}){0,2}", re.ASCII)
+
+
+def is_currency_pair(symbol: str) -> bool:
+    """Whether both sides of `EUR/USD` are moneys of states; a coin is none."""
+    base, _, quote = symbol.partition("/")
+    return base in _CURRENCIES and quote in _CURRENCIES
+
+
+def split_currencies(text: str) -> str:
+    """`EURUSD` → `EUR/USD`: two codes of three letters. Anything else stays, in upper case."""
+    if len(text) == 2 * _CODE_LENGTH:
+        return f"{text[:_CODE_LENGTH]}/{text[_CODE_LENGTH:]}".upper()
+    return text.upper()
+
+
+def pair_fault(symbol: str) -> str | None:
+    """What is wrong with our spelling of a pair."""
+    if _PAIR.fullmatch(symbol):
+        return None
+    return "is no pair; write it in upper case with a slash, e.g. EUR/USD or BTC/USD"
+
+
+def ticker_fault(symbol: str) -> str | None:
+    """What is wrong with our spelling of a stock."""
+    if _EQUITY.fullmatch(symbol):
+        return None
+    return "is no ticker; write it in upper case, share classes with a dot, e.g. BRK.B"

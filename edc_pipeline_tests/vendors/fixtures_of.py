@@ -1,5 +1,6 @@
 """Fixtures: raw frames exactly as sent (`<feed>-<case>.frames`, one a line) beside what they are
 (`<feed>-<case>.expected.jsonl`). An expected event names only what differs from a column's default.
+Where a frame does not say whose it is, `<feed>-<case>.symbols` names what was asked for.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     line: int
     frame: bytes
     expected: dict[str, Any]
+    symbols: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.vendor}-{self.name}:{self.line}"
@@ -47,8 +49,11 @@ def all_cases() -> list[Case]:
         lines = frames.read_bytes().splitlines()
         assert len(lines) == len(expected), f"{frames.name}: a line without its twin"
         vendor, feed = frames.parent.name, frames.stem.split("-")[0]
+        named = frames.with_suffix(".symbols")
+        symbols = tuple(named.read_text().split()) if named.exists() else ()
         for number, (line, told) in enumerate(zip(lines, expected, strict=True), 1):
-            cases.append(Case(vendor, feed, frames.stem, number, line, json.loads(told)))
+            case = Case(vendor, feed, frames.stem, number, line, json.loads(told), symbols)
+            cases.append(case)
     return cases
 
 

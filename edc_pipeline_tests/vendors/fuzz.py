@@ -93,9 +93,12 @@ def campaign(vendor: str, count: int, seed: int) -> Campaign:
     rules = VENDORS[vendor]
     cases = [case for case in all_cases() if case.vendor == vendor]
     frames = [case.frame for case in cases]
-    of_feed = {feed: rules.decoder(Subscription(feed)) for feed in ("", *rules.feeds)}
-    told = [of_feed[case.feed] for case in cases]
-    untold = of_feed[""]  # as `edc decode` without --feed
+    asked = {(case.feed, case.symbols) for case in cases}
+    decoders = {
+        (feed, symbols): rules.decoder(Subscription(feed, symbols)) for feed, symbols in asked
+    }
+    told = [decoders[case.feed, case.symbols] for case in cases]
+    untold = rules.decoder(Subscription(""))  # as `edc decode` without --feed
     admission = Admission(horizon_days=None)
     made = Campaign(vendor, seed)
     before = 0

@@ -20,7 +20,8 @@ CASES = all_cases()
 
 
 def read(case: Case, frame: bytes, *, told_feed: bool = True) -> Reading:
-    decode = VENDORS[case.vendor].decoder(Subscription(case.feed if told_feed else ""))
+    asked = Subscription(case.feed if told_feed else "", case.symbols)
+    decode = VENDORS[case.vendor].decoder(asked)
     return Admission(horizon_days=None).admit(decode(frame, RECEIVED_AT), RECEIVED_AT)
 
 

@@ -1,0 +1,101 @@
+"""What the readers of several vendors share: what unreadable means, stamps, symbols as heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from edc_pipeline.events import NAN, AssetClass
+from edc_pipeline.vendors.contract import Control, Subscription
+
+# What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
+# text that is not UTF-8, brackets nested past the recursion limit.
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+
+Stamp = int | float
+Number = float | None
+
+
+class Fault(ValueError):
+    """This can't be an event; the message says why."""
+
+
+# Symbols whose spelling is remembered: a vendor has some 100,000, a subscription far fewer. None
+# that is longer than any, or a hostile sender could fill the memory with them.
+_KEPT: Final = 65_536
+_LONGEST: Final = 40
+
+_EARLIEST_S: Final = 100_000_000  # 1973; what is less is no time, but a zero or a duration
+_UNITS: Final = ((100_000_000_000, 10**9), (10**14, 10**6), (10**17, 1_000), (2**63, 1))
+
+
+def epoch_to_ns(stamp: Stamp) -> int:
+    """A number of seconds, ms, µs or ns since 1970 → ns; which of them is told by its size.
+
+    From 1973 to the year 5138 the four do not overlap, and vendors do write other units than they
+    document (Finage's ETFs come in seconds). What fits none is no stamp: `Fault`.
+    """
+    if stamp >= _EARLIEST_S:
+        for below, unit in _UNITS:
+            if stamp < below:
+                if isinstance(stamp, int):
+                    return stamp * unit
+                return int(Decimal(repr(stamp)) * unit)
+    raise Fault(f"{stamp} is no time since 1970 in seconds, ms, µs or ns")
+
+
+def given(number: Number) -> float:
+    """NaN where the vendor gave none."""
+    return NAN if number is None else number
+
+
+def side(price: Number, size: Number) -> tuple[float, float]:
+    """One side of a book. A price of 0 is how vendors write that there is none."""
+    return (price, NAN if size is None else size) if price else (NAN, NAN)
+
+
+def required(price: Number, what: str) -> float:
+    if price is None or price != price:  # noqa: PLR0124 - NaN, which lax decoding lets through
+        raise Fault(f"{what} without a price")
+    return price
+
+
+def status_means(status: int, said: str) -> Control:
+    """What an HTTP status means where a vendor has no customs of its own, in the vendor's words."""
+    detail = f"HTTP {status} {said}".strip()[:200]
+    if status in {401, 403}:
+        return Control("fatal", detail)
+    return Control("transient" if status == 429 or status >= 500 else "refused", detail)
+
+
+class Instruments:
+    """A vendor's symbols as one connection hears them: ours, and its asset class."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        spelled: Mapping[str, str],
+        symbol_of: Callable[[str], str],
+        class_of: Callable[[str], AssetClass],
+    ) -> None:
+        """`spelled` is the vendor's spelling of what was asked for → ours, which goes first;
+        `symbol_of` and `class_of` take the vendor's spelling of anything else."""
+        self._spelled = spelled
+        self._asset_classes = subscription.asset_classes
+        self._symbol_of = symbol_of
+        self._class_of = class_of
+        self._known: dict[str, tuple[str, AssetClass]] = {}
+
+    def __call__(self, ticker: str) -> tuple[str, AssetClass]:
+        known = self._known.get(ticker)
+        if known is None:
+            symbol = self._spelled.get(ticker) or self._symbol_of(ticker)
+            known = symbol, self._asset_classes.get(symbol) or self._class_of(ticker)
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            if len(ticker) <= _LONGEST:
+                self._known[ticker] = known
+        return known
