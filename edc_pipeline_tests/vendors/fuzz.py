@@ -39,14 +39,15 @@ class Campaign:
     frames: int = 0
     seconds: float = 0.0  # reading alone, without the making of mutations
     outcomes: Counter[str] = field(default_factory=Counter)
-    kept_bytes: int = 0  # what the readers held at the end, beyond the beginning
+    kept_bytes: int | None = None  # what the readers held at the end beyond the beginning, traced
 
     def __str__(self) -> str:
         rate = self.frames / self.seconds if self.seconds else 0.0
         what = ", ".join(f"{n:,} {outcome}" for outcome, n in self.outcomes.most_common())
+        kept = "" if self.kept_bytes is None else f", {self.kept_bytes / 1024:,.0f} KiB kept"
         return (
             f"{self.vendor}: seed {self.seed}: {self.frames:,} mutated frames ({what}),"
-            f" {rate:,.0f}/s, {self.kept_bytes / 1024:,.0f} KiB kept"
+            f" {rate:,.0f}/s{kept}"
         )
 
 
