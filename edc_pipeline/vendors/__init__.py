@@ -9,6 +9,7 @@ from typing import Final
 from edc_pipeline.vendors.binance import VENDOR as _BINANCE
 from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
+from edc_pipeline.vendors.fmp import VENDOR as _FMP
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 from edc_pipeline.vendors.twelve_data import VENDOR as _TWELVE_DATA
 
@@ -16,6 +17,7 @@ _ALL: Final = (
     _TIINGO,
     _BINANCE,
     _FINNHUB,
+    _FMP,
     _TWELVE_DATA,
 )
 VENDORS: Final[Mapping[str, Vendor]] = {vendor.name: vendor for vendor in _ALL}

@@ -14,13 +14,28 @@ _QUOTED_IN: Final = (
 _LONGEST_FIRST: Final = tuple(sorted(_QUOTED_IN, key=len, reverse=True))
 
 
-def split_pair(text: str) -> str:
+# Where pairs are quoted in dollars, `shibusd` is SHIB/USD and `dotusd` DOT/USD: a stablecoin whose
+# name ends in USD is meant only behind a coin that was much traded against it.
+_STABLE_DOLLARS: Final = frozenset({"fdusd", "tusd", "busd", "gusd", "pyusd"})
+_BIG: Final = frozenset(
+    ("btc", "eth", "bnb", "xrp", "ada", "doge", "sol", "ltc", "bch", "link", "usdc", "usdt")
+)
+
+
+def split_pair(text: str, *, dollars: bool = False) -> str:
     """Ours for a pair written in one word. A guess by what pairs are quoted in: a subscription's
-    own spelling goes before it. What ends in no known money stays as it is, in upper case."""
+    own spelling goes before it. What ends in no known money stays as it is, in upper case.
+
+    `dollars`: this vendor quotes in US dollars, and so not in Binance's way.
+    """
     lower = text.lower()
     for money in _LONGEST_FIRST:
-        if lower.endswith(money) and len(lower) > len(money):
-            return f"{text[: -len(money)]}/{money}".upper()
+        base = lower.removesuffix(money)
+        if base == lower or not base:
+            continue
+        if dollars and money in _STABLE_DOLLARS and base not in _BIG:
+            continue
+        return f"{base}/{money}".upper()
     return text.upper()
 
 

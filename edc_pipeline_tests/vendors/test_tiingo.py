@@ -70,6 +70,9 @@ def test_the_subscriptions_asset_class_goes_first() -> None:
         ("crypto", "BTC/USD", "btcusd"),
         ("crypto", "FLDC/USDT", "fldcusdt"),
         ("crypto", "ETH/BTC", "ethbtc"),
+        ("crypto", "SHIB/USD", "shibusd"),
+        ("crypto", "DOT/USD", "dotusd"),
+        ("crypto", "BTC/BUSD", "btcbusd"),
     ],
 )
 def test_spelling_goes_there_and_back(feed: str, symbol: str, ticker: str) -> None:

@@ -27,7 +27,7 @@ def to_symbol(feed: str, ticker: str) -> str:
     if feed == "fx" and len(ticker) == 2 * _FX_CODE_LENGTH:
         return f"{ticker[:_FX_CODE_LENGTH]}/{ticker[_FX_CODE_LENGTH:]}".upper()
     if feed == "crypto":
-        return split_pair(ticker)
+        return split_pair(ticker, dollars=True)
     return ticker.replace("-", ".").upper()
 
 
