@@ -192,13 +192,20 @@ class Numbers:
 
     def hear_event(self, connection: str, event: AnyEvent, at: int, missing: list[Missing]) -> bool:
         """Whether the event's number jumped."""
-        if event.seq < 0 or event.origin == "backfill":
+        if event.origin == "backfill":
             return False
         if found := self._by_symbol.get(event.event_type):
             place, rule = found
-            return self._hear((place, event.symbol), rule, event.seq, at, missing)
+            number = event.seq if rule.borne_by == "seq" else _number_of(event.event_id)
+            if number < 0:
+                return False
+            return self._hear((place, event.symbol), rule, number, at, missing)
         rule_of_frames = self._by_frame
-        if rule_of_frames is None or event.event_type not in rule_of_frames.event_types:
+        if (
+            event.seq < 0
+            or rule_of_frames is None
+            or event.event_type not in rule_of_frames.event_types
+        ):
             return False
         return self._hear((-1, connection), rule_of_frames, event.seq, at, missing)
 
@@ -234,6 +241,11 @@ class Numbers:
             numbering.settle(missing, at)
         self._unsettled = {n for n in self._unsettled if n.has_holes}
         return iter(missing)
+
+
+def _number_of(event_id: str) -> int:
+    """−1 where the id is no number."""
+    return int(event_id) if event_id.isdecimal() and event_id.isascii() else -1
 
 
 def _begin(key: tuple[int, str], rule: SequenceRule) -> Numbering:

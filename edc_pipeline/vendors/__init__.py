@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from edc_pipeline.vendors.binance import VENDOR as _BINANCE
+from edc_pipeline.vendors.coinbase import VENDOR as _COINBASE
 from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
 from edc_pipeline.vendors.fmp import VENDOR as _FMP
@@ -16,6 +17,7 @@ from edc_pipeline.vendors.twelve_data import VENDOR as _TWELVE_DATA
 _ALL: Final = (
     _TIINGO,
     _BINANCE,
+    _COINBASE,
     _FINNHUB,
     _FMP,
     _TWELVE_DATA,

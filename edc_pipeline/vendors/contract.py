@@ -126,6 +126,9 @@ class SequenceRule:
     contiguous: bool = True  # a missing number is a missing message; else numbers only increase
     event_types: tuple[EventType, ...] = EVENT_TYPES
     wraps_after: int | None = None  # the last number before 0 comes again
+    # What bears the number: `seq`, or (counting a symbol) the vendor's own id, where ids are
+    # numbers without gaps and `seq` counts something else.
+    borne_by: Literal["seq", "event_id"] = "seq"
 
 
 WayIn = Literal["websocket", "polling", "webhook"]

@@ -25,6 +25,7 @@ _SECONDS: Final[dict[str, int]] = {}
 _SECONDS_KEPT: Final = 4096
 _HEAD_LENGTH: Final = len("2026-01-22T09:30:00.")
 _OFFSET_LENGTH: Final = len("-05:00")
+_LENGTHS: Final = frozenset({1, _OFFSET_LENGTH})  # of an offset whose stamps are remembered
 _SCALE: Final[tuple[int, ...]] = tuple(10 ** (9 - digits) for digits in range(10))
 
 
@@ -35,9 +36,10 @@ def iso_to_ns(text: str) -> int:
     clock it is would be a guess.
     """
     # Neighbouring stamps share their second; of those only the fraction is new: 0.5 µs, not 1.0.
-    began = _SECONDS.get(text[:_HEAD_LENGTH] + text[-_OFFSET_LENGTH:])
+    end = -1 if text.endswith("Z") else -_OFFSET_LENGTH
+    began = _SECONDS.get(text[:_HEAD_LENGTH] + text[end:])
     if began is not None:
-        fraction = text[_HEAD_LENGTH:-_OFFSET_LENGTH]
+        fraction = text[_HEAD_LENGTH:end]
         if len(fraction) < len(_SCALE) and fraction.isdigit() and fraction.isascii():
             return began + int(fraction) * _SCALE[len(fraction)]
     return _read_stamp(text)
@@ -52,7 +54,7 @@ def _read_stamp(text: str) -> int:
     if seconds >= _SECONDS_IN_MINUTE:
         raise ValueError(f"{text[:40]!r} has no such second")
     began = (_minute_to_seconds(minute, offset) + seconds) * NS_PER_SECOND
-    if fraction and len(offset) == _OFFSET_LENGTH:
+    if fraction and len(offset) in _LENGTHS:
         if len(_SECONDS) >= _SECONDS_KEPT:
             _SECONDS.clear()
         _SECONDS[text[:_HEAD_LENGTH] + offset] = began

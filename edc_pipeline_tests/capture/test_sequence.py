@@ -169,3 +169,23 @@ def test_a_connections_numbers_begin_anew_with_it() -> None:
         numbers.hear_frame("c/0.1", seq, seq, missing)
     assert [(m.symbol, m.first_seq, m.size) for m in missing] == [("", 3, 2)]
     assert list(numbers.settle(None)) == []
+
+
+def test_ids_may_bear_the_numbers_while_seq_counts_something_else() -> None:
+    numbers, missing = Numbers([SequenceRule("symbol", borne_by="event_id")]), list[Missing]()
+    for at, (event_id, seq) in enumerate([("7", 100), ("8", -1), ("", 3), ("x9", 4), ("11", 205)]):
+        trade = Trade(
+            ts_event=1,
+            symbol="BTC/USD",
+            asset_class="crypto",
+            vendor="v",
+            feed="f",
+            event_id=event_id,
+            seq=seq,
+            created_at=1,
+            price=1.0,
+            size=1.0,
+        )
+        numbers.hear_event("c", trade, at, missing)
+    missing += numbers.settle(None)
+    assert [(m.first_seq, m.size) for m in missing] == [(9, 2)]

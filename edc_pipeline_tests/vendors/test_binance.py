@@ -9,16 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from edc_pipeline.capture.continuity import Continuity
-from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.events import AnyEvent, Quote, Trade
-from edc_pipeline.spool.ledger import Source
 from edc_pipeline.vendors.binance import VENDOR, BinanceSession, decoder, reader_of_any_frame
 from edc_pipeline.vendors.binance import rows as rows_module
 from edc_pipeline.vendors.binance.rows import RowReader
 from edc_pipeline.vendors.binance.symbols import check_symbol, to_symbol, to_ticker
 from edc_pipeline.vendors.contract import Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
+from edc_pipeline_tests.vendors.numbers import gaps
 from edc_pipeline_tests.vendors.recordings import recorded
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
@@ -152,19 +150,6 @@ def test_the_subscriptions_own_spelling_and_class_go_first() -> None:
 # -- numbers ----------------------------------------------------------------------------------
 
 
-def gaps(feed: str, frames: list[str]) -> list[tuple[str, int, int | None]]:
-    continuity = Continuity(Source("name", "binance", feed), VENDOR.feeds[feed].sequence)
-    decode = decoder(Subscription(feed))
-    line = Line(number=1, name="name", vendor="binance", feed=feed, connection="name/1.0")
-    found = []
-    for at, frame in enumerate(frames, 1):
-        reading = decode(frame.encode(), at)
-        assert not reading.faults
-        found += continuity.hear(line, reading, at)
-    found += continuity.settle(None)
-    return [(gap.symbol, gap.first_seq, gap.size) for gap in found]
-
-
 def trade(number: int, symbol: str = "BTCUSDT", kind: str = "MARKET") -> str:
     return (
         f'{{"e":"trade","s":"{symbol}","t":{number},"p":"1","q":"1","T":1790000000117,'
@@ -174,16 +159,16 @@ def trade(number: int, symbol: str = "BTCUSDT", kind: str = "MARKET") -> str:
 
 def test_a_missing_trade_is_a_gap_of_its_symbol() -> None:
     frames = [trade(7), trade(90, "ETHUSDT"), trade(8), trade(11), trade(91, "ETHUSDT")]
-    assert gaps("spot", frames) == [("BTC/USDT", 9, 2)]
+    assert gaps("binance", "spot", frames) == [("BTC/USDT", 9, 2)]
 
 
 def test_a_number_without_a_trade_is_no_gap() -> None:
-    assert gaps("usdm", [trade(7), trade(8, kind="NA"), trade(9)]) == []
+    assert gaps("binance", "usdm", [trade(7), trade(8, kind="NA"), trade(9)]) == []
 
 
 def test_book_updates_leave_numbers_out() -> None:
     book = '{{"u":{},"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}'
-    assert gaps("spot", [book.format(n) for n in (5, 9, 1000)]) == []
+    assert gaps("binance", "spot", [book.format(n) for n in (5, 9, 1000)]) == []
 
 
 def test_ids_of_trades_and_of_aggregates_do_not_collide() -> None:

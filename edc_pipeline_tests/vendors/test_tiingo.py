@@ -113,6 +113,9 @@ def test_iso_stamps_are_exact_to_the_nanosecond(ns: int, offset_hours: int) -> N
     local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(zone)
     text = f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + f".{fraction:09d}{local:%z}"
     assert iso_to_ns(text) == ns
+    in_utc = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
+    for _ in range(2):  # the second time, the second is known
+        assert iso_to_ns(in_utc.replace("+00:00", f".{fraction:09d}Z")) == ns
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ Decided here
 - A side of the book at price 0 is an empty one.
 
 Assumed where the documentation is unsure: trades of futures are numbered without gaps, as spot's
-are; an unknown stream is refused (spot has been seen to accept one, and stay silent).
+are. A symbol that it does not list is accepted, and stays silent [issues]; only what is no stream
+at all is refused, and with it all of its message.
 """
 
 from __future__ import annotations
