@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.called import CalledFeeds
 from edc_pipeline.capture.connection import FeedConnection
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
@@ -93,6 +94,7 @@ class Collector:
         self._watch_rule = watch
         self._watches: dict[str, tuple[Feed, FeedWatch]] = {}  # by the feed's name
         self._shapes = ShapeMemory(settings.spool)
+        self._called = CalledFeeds(settings.webhook, settings.spool, clock)
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
         self._states = self._supply.states
@@ -124,6 +126,9 @@ class Collector:
             if not await hear_first(self._supply, own, stop):
                 return
             self._journal.wait_counts_from_now()
+        # A newcomer waits for the port, as its former owner may still be ending.
+        wanted = [] if own else list(self._settings.enabled_feeds.values())
+        await self._called.spool_is_ours(wanted)
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
             if not state.connections:  # else it was heard before the former collector let go
@@ -138,6 +143,7 @@ class Collector:
         try:
             await self._supply.until_ended(stop)
         finally:
+            await self._called.close()
             await _ended(writing)
             await self._drain()
 
@@ -174,6 +180,7 @@ class Collector:
             commits=self._journal.figures.commits,
             commit_interval_s=self._settings.capture.commit_seconds,
             commit_worst_s=self._journal.figures.longest_wait_s,
+            stray_calls=self._called.strays,
             subscribers=self._live.subscribers,
             lost_by_subscribers=self._live.lost,
         )
@@ -228,6 +235,16 @@ class Collector:
         return watch
 
     async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
+        if feed.spec.way_in == "webhook":
+            await self._called.hold(
+                self,
+                state,
+                feed,
+                f"{self.collector}/{state.source.name}/{number}",
+                stop,
+                self._watch_over(state, feed).lines.append,
+            )
+            return
         connection = FeedConnection(self, state, feed, number, stop)
         self._watch_over(state, feed).lines.append(connection)
         endpoint = endpoint_of(feed, self._settings.secret(feed))
@@ -252,6 +269,12 @@ class Collector:
 
     def open_session(self, feed: Feed) -> Session:
         return feed.vendor_rules.open_session(feed.subscription, self._settings.secret(feed))
+
+    def secret(self, feed: Feed) -> str:
+        return self._settings.secret(feed)
+
+    def durable(self) -> asyncio.Future[None]:
+        return self._journal.durable()
 
     def open_line(self, state: FeedState, feed: Feed, connection: str) -> Line:
         """A connection begins: the journal has to know how its frames are to be read."""

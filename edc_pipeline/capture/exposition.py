@@ -33,6 +33,10 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_received_bytes": ("Bytes of the frames received.", lambda f: f.bytes),
     "edc_reconnects": ("Connections made after the first.", lambda f: f.reconnects),
     "edc_gaps": ("Gaps begun.", lambda f: f.gaps),
+    "edc_delivered_again": (
+        "Webhook calls with what had come already.",
+        lambda f: f.delivered_again,
+    ),
     "edc_drift": ("Changes in what the vendor sends, also before this start.", lambda f: f.drifts),
 }
 _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
@@ -45,6 +49,7 @@ _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
 }
 _TOTALS: Final[dict[str, tuple[str, Callable[[Report], float]]]] = {
     "edc_commits": ("Group commits of the journal.", lambda r: r.commits),
+    "edc_stray_calls": ("Webhook calls to no feed, or that were no HTTP.", lambda r: r.stray_calls),
     "edc_micro_batches": ("Micro-batches written.", lambda r: r.micro_batches),
 }
 _LEVELS: Final[dict[str, tuple[str, Callable[[Report], float]]]] = {
@@ -114,7 +119,13 @@ class CaptureFigures(Collector):
         for labels, feed in feeds:
             for event_type, number in feed.events.items():
                 events.add_metric((*labels, event_type), number)
-        yield from (*families, events)
+        refused = CounterMetricFamily(
+            "edc_refused_calls", "Webhook calls refused.", labels=(*_FEED, "reason")
+        )
+        for labels, feed in feeds:
+            for reason, number in feed.refused_calls.items():
+                refused.add_metric((*labels, reason), number)
+        yield from (*families, events, refused)
         latencies = self._latencies()
         for way, (name, told) in _WAYS.items():
             family = HistogramMetricFamily(name, told, labels=_FEED)

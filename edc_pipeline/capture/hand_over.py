@@ -85,7 +85,7 @@ async def _until_heard(report: Callable[[], Report]) -> None:
     began = time.monotonic()
     connected: dict[str, float] = {}
     while (now := time.monotonic()) - began < _READY_WITHIN_S:
-        feeds = [feed for feed in report().feeds if feed.state != "gave up"]
+        feeds = [feed for feed in report().feeds if feed.state not in {"gave up", "waiting"}]
         for feed in feeds:
             if feed.connections:
                 connected.setdefault(feed.name, now)

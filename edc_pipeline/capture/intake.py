@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -54,6 +55,9 @@ class FeedState:
     silent: bool = False  # connected, and the gap is the vendor's saying nothing
     subscription: str = ""  # what is the matter with it; empty: nothing
     silent_symbols: list[str] = field(default_factory=list)
+    waits: bool = False  # for its turn, as a newcomer does for the port of the former collector
+    refused: Counter[str] = field(default_factory=Counter)  # calls, by the reason
+    delivered_again: int = 0  # calls with what had come already
     continuity: Continuity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class FeedState:
             return "removed"
         if self.gave_up:
             return "gave up"
+        if self.waits:
+            return "waiting"
         if not self.connections:
             return "connecting"
         if self.silent:

@@ -39,6 +39,8 @@ class FeedReport(msgspec.Struct, kw_only=True):
     # Symbols asked for and never heard, or that used to speak and do not, though the feed does.
     silent_symbols: list[str] = []  # the first of them; all in number:
     silent_symbol_count: int = 0
+    refused_calls: dict[str, int] = {}  # by the reason
+    delivered_again: int = 0  # calls with what had come already
     late_copies: int = 0  # events that live subscribers had from another connection already
 
 
@@ -58,6 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     commits: int = 0
     commit_interval_s: float = 0.0
     commit_worst_s: float = 0.0
+    stray_calls: int = 0  # to no source of ours, or that were no HTTP
     subscribers: int = 0
     lost_by_subscribers: int = 0  # events, oldest first, that slow subscribers did not take
 
@@ -97,5 +100,7 @@ def report_feed(
         subscription=state.subscription,
         silent_symbols=state.silent_symbols[:SILENT_SYMBOLS_SHOWN],
         silent_symbol_count=len(state.silent_symbols),
+        refused_calls=dict(state.refused),
+        delivered_again=state.delivered_again,
         late_copies=late_copies,
     )

@@ -33,6 +33,7 @@ LOCK: Final = "_collector.lock"
 SUCCESSOR: Final = "_successor.lock"
 RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
+DELIVERED: Final = "_delivered.msgpack"  # webhook deliveries of late, lest they count twice
 SHAPES: Final = "_shapes.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"

@@ -11,7 +11,9 @@ from edc_pipeline.vendors.coinbase import VENDOR as _COINBASE
 from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
 from edc_pipeline.vendors.fmp import VENDOR as _FMP
+from edc_pipeline.vendors.signed_json import VENDOR as _SIGNED_JSON
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
+from edc_pipeline.vendors.tradingview import VENDOR as _TRADINGVIEW
 from edc_pipeline.vendors.twelve_data import VENDOR as _TWELVE_DATA
 
 _ALL: Final = (
@@ -21,6 +23,8 @@ _ALL: Final = (
     _FINNHUB,
     _FMP,
     _TWELVE_DATA,
+    _TRADINGVIEW,
+    _SIGNED_JSON,
 )
 VENDORS: Final[Mapping[str, Vendor]] = {vendor.name: vendor for vendor in _ALL}
 
