@@ -11,6 +11,7 @@ from edc_pipeline.vendors.coinbase import VENDOR as _COINBASE
 from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
 from edc_pipeline.vendors.fmp import VENDOR as _FMP
+from edc_pipeline.vendors.kraken import VENDOR as _KRAKEN
 from edc_pipeline.vendors.signed_json import VENDOR as _SIGNED_JSON
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 from edc_pipeline.vendors.tradingview import VENDOR as _TRADINGVIEW
@@ -20,6 +21,7 @@ _ALL: Final = (
     _TIINGO,
     _BINANCE,
     _COINBASE,
+    _KRAKEN,
     _FINNHUB,
     _FMP,
     _TWELVE_DATA,

@@ -1,0 +1,160 @@
+"""Kraken, version 2 of its websocket: spot trades and best bids and offers. No account, no key.
+
+Tickers are asked for with `event_trigger: bbo`: by default they follow trades only, and quotes are
+stale. A ticker of an illiquid pair may be zeros, with a time of 1970: an empty side is NaN, a time
+that is none is ours, and without either side there is no quote.
+
+The last 50 trades come again with every subscription (origin `snapshot`), which fills short gaps:
+they are the same events by their ids. `conditions` is the taker's order type.
+
+Tokenised stocks (`AAPLx/USD`) are read, in upper case, but can't be asked for: their spelling mixes
+cases. Frames of version 1 (lists) are quarantined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from edc_pipeline.vendors.contract import (
+    Decode,
+    FeedSpec,
+    IdentityRule,
+    Reading,
+    SequenceRule,
+    Subscription,
+    Vendor,
+    Websocket,
+    control,
+    quarantined,
+)
+from edc_pipeline.vendors.kraken.rows import UNREADABLE, RowReader
+from edc_pipeline.vendors.kraken.symbols import check_symbol, to_pair, to_symbol
+
+_CHANNELS: Final = ("trade", "ticker")
+
+# A heartbeat comes every second once something is subscribed. Kraken advises to reconnect after 5 s
+# without any frame; twice that leaves room for a slow line.
+_HEARTBEAT_S: Final = 1.0
+_STALE_AFTER_S: Final = 10.0
+_ACKNOWLEDGES_WITHIN_S: Final = 15.0
+# A message names so many pairs: an answer comes for each, and frames are limited.
+_PAIRS_PER_MESSAGE: Final = 100
+
+
+def decoder(subscription: Subscription) -> Decode:
+    spelling = {to_pair("spot", symbol): symbol for symbol in subscription.symbols}
+    rows = RowReader(spelling, subscription.asset_classes)
+
+    def decode(frame: bytes, received_at: int) -> Reading:
+        reading = rows.read(frame, received_at)
+        if reading is not None:
+            return reading
+        try:
+            message = msgspec.json.decode(frame)
+        except UNREADABLE as error:
+            return quarantined(f"not a Kraken message: {error}")
+        if isinstance(message, list):
+            return quarantined("a list: version 1 of Kraken's protocol, or none")
+        if not isinstance(message, dict):
+            return quarantined("not a Kraken message: no object")
+        return rows.read_any(message, received_at)
+
+    return decode
+
+
+class KrakenSession:
+    """Subscribes once connected, and waits for an answer about each symbol."""
+
+    def __init__(self, subscription: Subscription, _: str) -> None:
+        self._pairs = [to_pair("spot", symbol) for symbol in subscription.symbols]
+        self._options = subscription.options
+        self._channels = tuple(self._options.get("channels", _CHANNELS))
+        self._decode = decoder(subscription)
+        self._unanswered = {(c, p) for c in self._channels for p in self._pairs}
+
+    def opening(self) -> Sequence[str]:
+        messages: list[str] = []
+        for channel in self._channels:
+            params: dict[str, Any] = {"channel": channel}
+            if channel == "ticker":
+                params["event_trigger"] = "bbo"
+            params["snapshot"] = bool(self._options.get("snapshot", True))
+            for first in range(0, len(self._pairs), _PAIRS_PER_MESSAGE):
+                pairs = self._pairs[first : first + _PAIRS_PER_MESSAGE]
+                number = len(messages) + 1
+                asked = {"method": "subscribe", "params": params | {"symbol": pairs}}
+                messages.append(msgspec.json.encode(asked | {"req_id": number}).decode())
+        return messages
+
+    @property
+    def acknowledged(self) -> bool:
+        return not self._unanswered
+
+    def read(self, frame: bytes, received_at: int) -> Reading:
+        reading = self._decode(frame, received_at)
+        if reading.control is not None and reading.control.kind == "acknowledged":
+            result = msgspec.json.decode(frame).get("result")
+            if isinstance(result, Mapping):
+                self._unanswered.discard((str(result.get("channel")), str(result.get("symbol"))))
+            if self._unanswered:
+                return control("notice", reading.control.detail)
+        return reading
+
+
+def _check_options(options: Mapping[str, Any]) -> list[str]:
+    wrong = [
+        f"no such option {name!r}; allowed: channels, snapshot"
+        for name in options
+        if name not in ("channels", "snapshot")
+    ]
+    if not isinstance(options.get("snapshot", True), bool):
+        wrong.append(f"snapshot = {options['snapshot']!r}: true or false")
+    if "channels" not in options:
+        return wrong
+    channels, allowed = options["channels"], ", ".join(_CHANNELS)
+    if not isinstance(channels, list | tuple) or not channels:
+        return [*wrong, f"channels = {channels!r}: a list of {allowed}"]
+    unknown = [c for c in channels if c not in _CHANNELS]
+    wrong += [f"channels: {c!r} is none that spot has; it has {allowed}" for c in unknown]
+    if not unknown and len(set(channels)) < len(channels):
+        wrong.append(f"channels = {list(channels)!r}: one is named twice")
+    return wrong
+
+
+VENDOR: Final = Vendor(
+    name="kraken",
+    title="Kraken",
+    feeds={
+        "spot": FeedSpec(
+            name="spot",
+            title="spot trades and best bids and offers",
+            url="wss://ws.kraken.com/v2",
+            asset_class="crypto",
+            event_types=("trade", "quote"),
+            identity={
+                "trade": IdentityRule("id", "symbol, trade_id"),
+                "quote": IdentityRule("counted", "symbol, timestamp, bid, ask and quantities"),
+            },
+            sequence=(SequenceRule("symbol", event_types=("trade",)),),
+            check_options=_check_options,
+            options_help=(
+                "channels: trade, ticker (default both); snapshot: true (the last 50 trades on"
+                " each subscription) or false"
+            ),
+            heartbeat_s=_HEARTBEAT_S,
+            stale_after_s=_STALE_AFTER_S,
+            acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
+            websocket=Websocket(messages_per_s=5),
+        )
+    },
+    decoder=decoder,
+    open_session=KrakenSession,
+    check_symbol=check_symbol,
+    spell=to_pair,
+    symbol_of=to_symbol,
+    limits="some 150 connections per 10 minutes and address (not documented)",
+    free_plan="everything, without an account",
+)
