@@ -9,6 +9,7 @@ from typing import Final
 from edc_pipeline.vendors.binance import VENDOR as _BINANCE
 from edc_pipeline.vendors.coinbase import VENDOR as _COINBASE
 from edc_pipeline.vendors.contract import Vendor
+from edc_pipeline.vendors.finage import VENDOR as _FINAGE
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
 from edc_pipeline.vendors.fmp import VENDOR as _FMP
 from edc_pipeline.vendors.kraken import VENDOR as _KRAKEN
@@ -23,6 +24,7 @@ _ALL: Final = (
     _COINBASE,
     _KRAKEN,
     _FINNHUB,
+    _FINAGE,
     _FMP,
     _TWELVE_DATA,
     _TRADINGVIEW,

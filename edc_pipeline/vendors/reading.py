@@ -53,8 +53,9 @@ def given(number: Number) -> float:
 
 
 def side(price: Number, size: Number) -> tuple[float, float]:
-    """One side of a book. A price of 0 is how vendors write that there is none."""
-    return (price, NAN if size is None else size) if price else (NAN, NAN)
+    """One side of a book. A price of 0 is how vendors write that there is none; then its size says
+    nothing."""
+    return (price, NAN if size is None else size) if price and price == price else (NAN, NAN)  # noqa: PLR0124
 
 
 def required(price: Number, what: str) -> float:
