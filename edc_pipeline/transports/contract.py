@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -12,7 +12,7 @@ class Heard:
     """What the frame meant for the connection that brought it."""
 
     data: bool = False  # the feed really delivers: only now may the back-off start anew
-    replies: Sequence[str] = ()
+    replies: Sequence[str] = field(default=(), repr=False)  # a login holds the key
     give_up: str = ""  # why no reconnect will help; empty: go on
     reconnect: str = ""  # why this connection is of no more use; empty: go on
 

@@ -13,8 +13,8 @@ from edc_pipeline.vendors.finage import VENDOR as _FINAGE
 from edc_pipeline.vendors.finnhub import VENDOR as _FINNHUB
 from edc_pipeline.vendors.fmp import VENDOR as _FMP
 from edc_pipeline.vendors.kraken import VENDOR as _KRAKEN
-from edc_pipeline.vendors.signed_json import VENDOR as _SIGNED_JSON
 from edc_pipeline.vendors.massive import VENDOR as _MASSIVE
+from edc_pipeline.vendors.signed_json import VENDOR as _SIGNED_JSON
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 from edc_pipeline.vendors.tradingview import VENDOR as _TRADINGVIEW
 from edc_pipeline.vendors.twelve_data import VENDOR as _TWELVE_DATA

@@ -50,6 +50,13 @@ class Reading(msgspec.Struct, gc=False):
     seq: int = -1  # the frame's own number, where the vendor numbers a connection's messages
     refused: tuple[AnyEvent, ...] = ()  # numbered events that admission sent to quarantine
 
+    def __repr__(self) -> str:
+        """Without what the replies say: a login holds the key."""
+        return (
+            f"Reading({self.outcome}, {len(self.events)} events, control={self.control!r},"
+            f" faults={self.faults!r}, {len(self.replies)} replies, seq={self.seq})"
+        )
+
     @property
     def outcome(self) -> Outcome:
         if self.events:

@@ -202,7 +202,10 @@ def _number(value: _Value, name: str) -> float:
         if not _NUMBER.fullmatch(text):
             raise Fault(f"{name} = {value!r:.40} is no number")
         return float(text)
-    return NAN if value is None else float(value)
+    try:
+        return NAN if value is None else float(value)
+    except OverflowError:
+        raise Fault(f"{name}: more digits than any number has") from None
 
 
 def _why_unreadable(frame: bytes, error: Exception) -> str:
