@@ -29,6 +29,7 @@ _DELIVERS: Final = Heard(data=True)
 # Gaps that may wait for one flush. Numbers that are not contiguous where the vendor says so would
 # make every message a gap; what is beyond is told as one.
 _MOST_GAPS: Final = 10_000
+_AT_PEACE: Final = frozenset({"heartbeat", "acknowledged", "not_wanted", "unchanged", "notice"})
 _LOGGED_GAPS: Final = 20  # of one flush; the ledger has them all
 
 
@@ -183,7 +184,7 @@ class Intake:
     def _heard(state: FeedState, reading: Reading) -> Heard:
         replies: Sequence[str] = reading.replies
         said = reading.control
-        if said is None or said.kind in {"heartbeat", "acknowledged", "not_wanted", "notice"}:
+        if said is None or said.kind in _AT_PEACE:
             if said is not None and said.kind == "acknowledged":
                 state.subscription = ""
             return Heard(data=bool(reading.events), replies=replies)

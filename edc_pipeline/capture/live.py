@@ -201,13 +201,20 @@ class Live:
 
 
 def told_by_id(feeds: Iterable[Feed]) -> Callable[[AnyEvent], bool]:
-    """Whether an event's identity is its vendor's id (`IdentityRule`)."""
-    by_id = {
-        (feed.vendor, feed.feed, event_type)
+    """Whether equal content is the same event (`IdentityRule`: by id, or by content)."""
+    rules = {
+        (feed.vendor, feed.feed, event_type): rule.kind
         for feed in feeds
         for event_type, rule in feed.spec.identity.items()
-        if rule.kind == "id"
+        if rule.kind != "counted"
     }
-    if not by_id:
+    if not rules:
         return lambda _: False
-    return lambda e: bool(e.event_id) and (e.vendor, e.feed, e.event_type) in by_id
+
+    def is_one(event: AnyEvent) -> bool:
+        kind = rules.get((event.vendor, event.feed, event.event_type))
+        if kind == "id":
+            return bool(event.event_id)
+        return kind == "content" and event.ts_source != "receive"
+
+    return is_one

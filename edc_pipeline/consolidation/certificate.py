@@ -50,7 +50,7 @@ class Duplicates(msgspec.Struct, kw_only=True, frozen=True):
 class FeedCounts(msgspec.Struct, kw_only=True, frozen=True):
     """One vendor's product in one daily file. rows_in = rows + duplicates."""
 
-    identity: str  # the rule applied: "id" or "counted"
+    identity: str  # the rule applied: "id", "content" or "counted"
     rows_in: int
     rows: int
     duplicates: Duplicates

@@ -6,6 +6,7 @@ own receive time. Numbers are compared by value: −0.0 is 0.0, and NaN equals N
 1. Rows equal in connection, frame, content and occurrence are one physical row, stored twice.
 2. Under an `id` rule, rows with an id and the same content are one event, whoever delivered it.
    Rows with the same id and other content all stay, and are counted as near duplicates.
+   Under a `content` rule the same holds of all rows with the vendor's own time.
 3. Else copies are counted: on each connection the copies of one content are numbered as they
    came; copy number j of two connections is the same event. So the copies that stay are the most
    that any single connection delivered.
@@ -26,7 +27,7 @@ import polars as pl
 
 from edc_pipeline.consolidation.certificate import Duplicates, FeedCounts
 from edc_pipeline.events import COLUMNS, EventType, content_columns
-from edc_pipeline.vendors.contract import IdentityRule
+from edc_pipeline.vendors.contract import Identity, IdentityRule
 
 Rules = Mapping[tuple[str, str, EventType], IdentityRule]  # (vendor, feed, event type) → rule
 
@@ -124,7 +125,7 @@ def _suspects(
         pl.col(_ROW).first().over(key).alias(_CONTENT),
         *("ts_event", "created_at", "frame", "occurrence"),
         *(_alphabetical(suspects[name]) for name in ("origin", "status", "connection")),
-        _under_id_rule(event_type, rules).alias(_BY_ID),
+        _once_by_content(event_type, rules).alias(_BY_ID),
     )
 
 
@@ -134,12 +135,22 @@ def _alphabetical(text: pl.Series) -> pl.Series:
 
 
 def _under_id_rule(event_type: EventType, rules: Rules) -> pl.Expr:
-    by_id = [
+    return _under("id", event_type, rules) & (pl.col("event_id") != "")
+
+
+def _once_by_content(event_type: EventType, rules: Rules) -> pl.Expr:
+    """Rows of which equal content is enough to be one event."""
+    stated = _under("content", event_type, rules) & (pl.col("ts_source") != "receive")
+    return _under_id_rule(event_type, rules) | stated
+
+
+def _under(kind: Identity, event_type: EventType, rules: Rules) -> pl.Expr:
+    feeds = [
         (pl.col("vendor") == vendor) & (pl.col("feed") == feed)
         for (vendor, feed, of_type), rule in rules.items()
-        if of_type == event_type and rule.kind == "id"
+        if of_type == event_type and rule.kind == kind
     ]
-    return pl.any_horizontal(*by_id, pl.lit(value=False)) & (pl.col("event_id") != "")
+    return pl.any_horizontal(*feeds, pl.lit(value=False))
 
 
 def _starts(same: Sequence[str]) -> pl.Expr:

@@ -7,7 +7,7 @@ road than the one that settled it; the time index is asked through PyTables, as 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -216,6 +216,10 @@ def _text(values: npt.NDArray[np.bytes_]) -> pl.Series:
     return series
 
 
+# Identities under which no content stands twice.
+_ONCE: Final = ("id", "content")
+
+
 def _check_identity(rows: pl.DataFrame, certificate: Certificate, found: Verification) -> None:
     """No two rows are equal without `created_at`, and copies are numbered 0, 1, 2 … in order."""
     stamp = pl.when(pl.col("ts_source") != "receive").then(pl.col("ts_event")).alias("_stamp")
@@ -234,10 +238,13 @@ def _check_identity(rows: pl.DataFrame, certificate: Certificate, found: Verific
         )
     if wrong.height > _NAMED:
         found.error("identity", f"and {wrong.height - _NAMED} more rows like these")
-    by_id = [f for f, n in certificate.feeds.items() if n.identity == "id"]
+    feed = pl.concat_str("vendor", pl.lit("/"), "feed")
+    kinds = {k: [f for f, n in certificate.feeds.items() if n.identity == k] for k in _ONCE}
     repeated = rows.filter(
-        pl.concat_str("vendor", pl.lit("/"), "feed").is_in(by_id)
-        & (pl.col("event_id") != "")
+        (
+            (feed.is_in(kinds["id"]) & (pl.col("event_id") != ""))
+            | (feed.is_in(kinds["content"]) & (pl.col("ts_source") != "receive"))
+        )
         & (pl.col("occurrence") > 0)
     )
     if repeated.height:

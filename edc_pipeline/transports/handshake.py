@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 
 from picows import (
@@ -24,6 +23,7 @@ from python_socks import ProxyError
 from edc_pipeline.transports.address import Address, read_address
 from edc_pipeline.transports.conversation import BUFFER_BYTES, TLS_BYTES, Conversation
 from edc_pipeline.transports.endpoint import Endpoint
+from edc_pipeline.transports.retry_after import wait_asked_s
 from edc_pipeline.transports.words import named
 
 # A vendor that asks for more is tried again after so long all the same.
@@ -188,10 +188,4 @@ def retry_after_s(answer: bytes, now_ns: int) -> float:
     if not match:
         return 0.0
     text = match[1].decode("ascii", "replace")
-    wait_s = 0.0
-    if re.fullmatch(r"\d{1,9}", text):
-        wait_s = float(text)
-    else:
-        with suppress(ValueError, TypeError, OverflowError):
-            wait_s = parsedate_to_datetime(text).timestamp() - now_ns / 1e9
-    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+    return wait_asked_s(text, now_ns, at_most_s=LONGEST_RETRY_AFTER_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -24,6 +24,7 @@ ControlKind = Literal[
     "transient",  # an error that a reconnect may mend
     "fatal",  # an error that no reconnect mends: a bad key, no entitlement
     "not_wanted",  # known data that is no event type of ours
+    "unchanged",  # a poll that says what the one before said
     "notice",  # anything else that the vendor documents
 ]
 
@@ -104,7 +105,7 @@ class Session(Protocol):
         ...
 
 
-Identity = Literal["id", "counted"]
+Identity = Literal["id", "content", "counted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ class IdentityRule:
     """What makes two events of a feed the same one.
 
     `id`: the vendor's `event_id` tells; a second row with the same content is a duplicate.
+    `content`: the vendor states how things stand, with its own time; a second row with the same
+    content is the same statement, whoever heard it and how often. For what is polled. Events
+    without a time of the vendor's are counted.
     `counted`: no id; identical content on one connection is that many genuine prints, and what
     another connection delivers of them again is a duplicate.
     """
@@ -183,18 +187,42 @@ class Authorization:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+# Prices of a day so far, that a vendor states anew with each answer's time.
+DAY_PRICES: Final = frozenset({"open", "high", "low", "close", "prev_close"})
+
+
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """How a vendor is asked. `budgets` are those of the free plan; a feed's settings may state
-    those of a better one."""
+    """How a vendor is asked.
 
-    requests: Callable[[Subscription], Sequence[Request]]
+    What a vendor brings: `requests`, the key's place, and a `decoder` that reads one response of
+    2xx as it reads any frame, every event of it, changed or not. For a request it is made with a
+    `Subscription` to the request's `symbols` alone. An error told under status 200 is a control
+    frame of the decoder's: `transient` (the whole key is left alone for a while: limits),
+    `refused` (this request is made once an hour), `fatal`.
+
+    What it gets: every response of 2xx is journaled and read; events that say what an earlier
+    response said are left out (`capture.changes`), and a response without news counts as control,
+    `unchanged`. A response of another status is no frame: `refusal` tells what it means. ETag and
+    Last-Modified are used where they are offered. Requests are spread, kept within `budgets` over
+    restarts, and made while the market of the feed's asset class is open.
+
+    `budgets` are those of the free plan; a feed's settings may state those of a better one.
+    `FeedSpec.max_frame_bytes` bounds a response.
+    """
+
+    requests: Callable[[Subscription], Sequence[Request]]  # none: it can't be asked for all symbols
     authorize: Callable[[str], Authorization]
-    every_s: float
+    every_s: float  # where the settings do not say
     budgets: tuple[Budget, ...] = ()
     # What a status other than 2xx and 304 means, where the vendor has customs of its own; None:
-    # 401 and 403 are fatal, 429 and 5xx transient, every other 4xx a refusal of these symbols.
+    # 401 and 403 are fatal, 429 and 5xx transient, every other a refusal of these symbols.
     refusal: Callable[[int, bytes], Control] | None = None
+    # Kinds of ref_px whose stamp is the answer's own: news only where the price is, within a day.
+    restated: frozenset[str] = DAY_PRICES
+    # Of each symbol and kind so many statements are remembered: caches that disagree show the last
+    # two in turn, and a response of 100 bars shows all of them each time.
+    remembers: int = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Written from the contract and not from `identity.py`; it shares only the table o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,10 @@ def came(row: PlainRow) -> tuple[Any, ...]:
 
 
 def consolidated(
-    rows: Sequence[PlainRow], event_type: EventType, by_id: Mapping[tuple[str, str], bool]
+    rows: Sequence[PlainRow],
+    event_type: EventType,
+    by_id: Mapping[tuple[str, str], bool],
+    stated: Collection[tuple[str, str]] = (),
 ) -> Answer:
     physical: dict[Any, PlainRow] = {}
     for row in sorted(rows, key=came):
@@ -59,7 +62,10 @@ def consolidated(
         alike[content(row, event_type)].append(row)
     for copies in alike.values():
         one = copies[0]
-        if one["event_id"] and by_id.get((one["vendor"], one["feed"]), False):
+        feed = one["vendor"], one["feed"]
+        if (one["event_id"] and by_id.get(feed, False)) or (
+            one["ts_source"] == "vendor" and feed in stated
+        ):
             kept.append(min(copies, key=came))
             same_id += len(copies) - 1
             continue

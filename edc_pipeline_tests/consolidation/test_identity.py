@@ -19,7 +19,10 @@ from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.reference import Answer, consolidated, number
 from edc_pipeline_tests.consolidation.spools import OPEN, Row, event, frames
 
-BY_ID: Rules = {("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYPES}
+BY_ID: Rules = {
+    **{("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYPES},
+    **{("polled", "tape", t): IdentityRule("content", "all") for t in EVENT_TYPES},
+}
 NAN = float("nan")
 
 
@@ -64,7 +67,7 @@ def delivered(draw: st.DrawFn, event_type: EventType) -> list[Row]:
         {
             "ts_event": st.sampled_from([OPEN, OPEN + 1]),
             "ts_source": st.sampled_from(["vendor", "receive"]),
-            "vendor": st.sampled_from(["acme", "byid"]),
+            "vendor": st.sampled_from(["acme", "byid", "polled"]),
             "event_id": st.sampled_from(["", "7"]),
             "seq": st.sampled_from([-1, 3]),
             "origin": st.sampled_from(["live", "snapshot"]),
@@ -94,7 +97,10 @@ def test_agrees_with_the_plain_rule_in_any_split_and_order(
     frame = frame_of(rows, event_type)
     settled = settle(frame, event_type, BY_ID)
     expected: Answer = consolidated(
-        list(frame.iter_rows(named=True)), event_type, {("byid", "tape"): True}
+        list(frame.iter_rows(named=True)),
+        event_type,
+        {("byid", "tape"): True},
+        {("polled", "tape")},
     )
     assert plain(settled.rows) == [{k: number(v) for k, v in row.items()} for row in expected.rows]
     feeds = settled.feeds.values()
@@ -187,3 +193,16 @@ def test_our_own_clock_is_no_content() -> None:
 def test_arrival_decides_between_events_of_one_stamp() -> None:
     rows = frames([[event(price=9.0)], [event(price=5.0)]])
     assert kept(rows)["price"].to_list() == [9.0, 5.0]
+
+
+def test_what_is_stated_again_on_one_connection_is_the_same_statement() -> None:
+    stated = [[event(vendor="polled")], [event(vendor="polled")], [event(vendor="polled", price=2)]]
+    settled = settle(frame_of(frames(stated)), "trade", BY_ID)
+    assert settled.rows.height == 2
+    assert settled.feeds["polled/tape"].duplicates.same_id == 1
+    assert settled.feeds["polled/tape"].near_duplicates == 0
+
+
+def test_what_is_stated_without_a_time_is_counted() -> None:
+    stated = [[event(vendor="polled", ts_source="receive", ts_event=OPEN + n)] for n in range(2)]
+    assert settle(frame_of(frames(stated)), "trade", BY_ID).rows.height == 2
