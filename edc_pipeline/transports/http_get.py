@@ -170,8 +170,8 @@ def _told(error: BaseException) -> str:
             return "the server closed the connection without an answer"
         case aiohttp.ClientPayloadError():
             return "the answer ended before its end, or can't be unpacked"
-        case aiohttp.InvalidURL():
-            return "the address is not an HTTP address"
+        case ValueError():  # aiohttp.InvalidURL is one; so is a line end in a header
+            return "the address or the key is not fit for HTTP"
         case aiohttp.ClientResponseError():
             return "the answer is not HTTP"
         case OSError():

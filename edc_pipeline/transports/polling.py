@@ -245,8 +245,10 @@ class Poller:
             lane.changed.clear()
             wait_s = self._wait_s(lane)
             if wait_s > 0:
+                # Not wait_for: it loses a cancellation that comes with the event (Python 3.11).
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(lane.changed.wait(), min(wait_s, _LONGEST_NAP_S))
+                    async with asyncio.timeout(min(wait_s, _LONGEST_NAP_S)):
+                        await lane.changed.wait()
                 continue
             _, _, ask = heapq.heappop(lane.due)
             await self._make(lane, ask)
