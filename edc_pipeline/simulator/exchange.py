@@ -46,6 +46,7 @@ from edc_pipeline.simulator.market import (
 )
 from edc_pipeline.simulator.session import Asked, Terms, Vendor
 from edc_pipeline.simulator.speakers import SPEAKERS
+from edc_pipeline.simulator.tape import KeepsTape
 from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
 
 _SLICE_S: Final = 0.01  # how late a tick may be sent; below it, waking up costs more than sending
@@ -143,7 +144,9 @@ class Exchange:
         )
         self._rows = self._source.rows if isinstance(self._source, TellsMore) else rows
         self._symbols = [instrument.symbol for instrument in self._source.instruments]
-        self.watchers: list[Callable[[Tick], None]] = []  # told every tick, whoever listens
+        self.watchers: list[Callable[[Tick], object]] = []  # told every tick, whoever listens
+        if isinstance(self._vendor, KeepsTape):
+            self.watchers.append(self._vendor.tape.hear)
         self._file: TextIO | None = None
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None

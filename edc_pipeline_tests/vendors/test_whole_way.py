@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +25,13 @@ from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import BREAK, QUOTE, TRADE, Tick
-from edc_pipeline.simulator.session import Asked, Session, Terms
+from edc_pipeline.simulator.session import Asked, Reply, Session, Terms
 from edc_pipeline.simulator.speakers import SPEAKERS
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline_tests.capture.test_collector import until
+from edc_pipeline_tests.vendors import coins_told as coins
 
 NOON: Final = 1_769_101_200_000_000_000
 FRAMES: Final = 400
@@ -79,6 +80,8 @@ class Way:
     refused: str = ""
     refusal: str = "refused"  # what the operator reads then
     needs_key: bool = True
+    # The market waits for so many messages: all is subscribed then.
+    messages: int = 1
 
     def __str__(self) -> str:
         return f"{self.vendor}-{self.feed}"
@@ -87,6 +90,7 @@ class Way:
 STOCKS: Final = ("SPY", "AAPL", "BRK.B")
 FX: Final = ("EUR/USD", "USD/JPY")
 COINS: Final = ("BTC/USD", "SHIB/USD")
+TETHERED: Final = ("BTC/USDT", "ETH/USDT")
 
 WAYS: Final = (
     Way(
@@ -95,6 +99,91 @@ WAYS: Final = (
         symbols=STOCKS,
         options={"threshold_level": 0},
         tells=(trades_and_breaks, quotes),
+    ),
+    Way(
+        vendor="binance",
+        feed="spot",
+        symbols=COINS,
+        tells=(coins.trades(coins.BINANCE, coins.MS), coins.quotes(coins.BINANCE, None)),
+        heartbeats=False,
+        needs_key=False,
+    ),
+    Way(
+        vendor="binance",
+        feed="spot",
+        symbols=TETHERED,
+        options={"streams": ["aggTrade"], "combined": True, "time_unit": "microsecond"},
+        tells=(coins.trades(coins.BINANCE, coins.US),),
+        heartbeats=False,
+        needs_key=False,
+        messages=2,
+    ),
+    Way(
+        vendor="binance",
+        feed="usdm",
+        symbols=TETHERED,
+        tells=(coins.trades(coins.BINANCE, coins.MS),),
+        heartbeats=False,
+        needs_key=False,
+    ),
+    Way(
+        vendor="binance",
+        feed="usdm_public",
+        symbols=TETHERED,
+        options={"streams": ["bookTicker", "trade"]},
+        tells=(
+            coins.trades(coins.BINANCE, coins.MS),
+            coins.quotes(coins.BINANCE, coins.MS),
+        ),
+        heartbeats=False,
+        needs_key=False,
+    ),
+    Way(
+        vendor="binance",
+        feed="coinm",
+        symbols=("BTC/USD-PERP", "DOT/USD-260925"),
+        tells=(
+            coins.trades(coins.BINANCE, coins.MS),
+            coins.quotes(coins.BINANCE, coins.MS),
+        ),
+        heartbeats=False,
+        needs_key=False,
+    ),
+    Way(
+        vendor="coinbase",
+        feed="exchange",
+        symbols=COINS,
+        tells=(
+            coins.trades(coins.COINBASE, coins.US),
+            coins.quotes(coins.COINBASE, coins.US, TRADE),
+        ),
+        refused="FOO/USD",
+        needs_key=False,
+        messages=2,
+    ),
+    Way(
+        vendor="coinbase",
+        feed="advanced",
+        symbols=COINS,
+        tells=(
+            coins.trades(coins.COINBASE, coins.US),
+            coins.quotes(coins.COINBASE, 1, TRADE),
+        ),
+        refused="FOO/USD",
+        needs_key=False,
+        messages=5,
+    ),
+    Way(
+        vendor="kraken",
+        feed="spot",
+        symbols=COINS,
+        tells=(
+            coins.trades(coins.KRAKEN, coins.US),
+            coins.quotes(coins.KRAKEN, coins.US),
+        ),
+        refused="FOO/USD",
+        needs_key=False,
+        messages=2,
     ),
 )
 ways = pytest.mark.parametrize("way", WAYS, ids=str)
@@ -124,26 +213,59 @@ class Market:
         return Exchange(config, vendor=vendor)
 
     def _overheard(self, session: Session) -> Session:
-        on_tick = session.on_tick
-        waiting: list[Tick] = []  # a vendor may gather some before it sends a frame
+        return Overheard(session, self._way.messages, self._tell)
 
-        def overhear(tick: Tick) -> Any:
-            waiting.append(tick)
-            frames = on_tick(tick)
-            if frames is not None:
-                for one in waiting:
-                    self.told.update(self._keys(one))
-                waiting.clear()
-            return frames
-
-        session.on_tick = overhear  # type: ignore[method-assign]
-        return session
+    def _tell(self, tick: Tick) -> None:
+        self.told.update(self._keys(tick))
 
     def _keys(self, tick: Tick) -> Iterator[Key]:
         symbol = self._way.symbols[tick.instrument]
         for tells in self._way.tells:
             for kind, ts, *rest in tells(tick, symbol):
-                yield canonical(kind, ts // self._way.clock_ns * self._way.clock_ns, *rest)
+                clock_ns = self._way.clock_ns
+                yield canonical(kind, None if ts is None else ts // clock_ns * clock_ns, *rest)
+
+
+class Overheard:
+    """A session that says what was told, and is subscribed once all was asked for."""
+
+    def __init__(self, session: Session, messages: int, tell: Callable[[Tick], None]) -> None:
+        self._session = session
+        self._awaited = messages
+        self._tell = tell
+        self._waiting: list[Tick] = []  # a vendor may gather some before it sends a frame
+        self.service = session.service
+
+    @property
+    def subscription(self) -> Hashable | None:
+        return None if self._awaited > 0 else self._session.subscription
+
+    @property
+    def refused(self) -> bool:
+        return self._session.refused
+
+    @refused.setter
+    def refused(self, value: bool) -> None:
+        self._session.refused = value  # type: ignore[misc]
+
+    def greeting(self) -> list[Reply]:
+        return self._session.greeting()
+
+    def heartbeat(self) -> Reply | None:
+        return self._session.heartbeat()
+
+    def on_message(self, message: str | bytes) -> list[Reply]:
+        self._awaited -= 1
+        return self._session.on_message(message)
+
+    def on_tick(self, tick: Tick) -> str | bytes | Sequence[str | bytes] | None:
+        self._waiting.append(tick)
+        frames = self._session.on_tick(tick)
+        if frames is not None:
+            for one in self._waiting:
+                self._tell(one)
+            self._waiting.clear()
+        return frames
 
 
 def canonical(*values: Any) -> Key:
@@ -182,7 +304,9 @@ def in_daily_files(settings: Settings) -> Counter[Key]:
             rows = file.root[event_type].table.read()
         for row in rows:
             numbers = (float(row[name]) for name in _NUMBERS[event_type])
-            stamp, symbol = int(row["ts_event"]), row["symbol"].decode()
+            # Our own clock tells nothing of the market.
+            stamp = None if row["ts_source"] == b"receive" else int(row["ts_event"])
+            symbol = row["symbol"].decode()
             found[canonical(event_type, stamp, symbol, *numbers)] += 1
     return found
 
