@@ -271,6 +271,7 @@ def _plain(address: str) -> str:
 
 
 def _response(answer: Answer, *, close: bool = False, **headers: str) -> web.Response:
+    headers["Server"] = "edc"  # aiohttp would tell its version and Python's
     if answer.retry_after_s:
         headers["Retry-After"] = str(max(1, math.ceil(answer.retry_after_s)))
     text = f"{answer.status.value} {answer.status.phrase}\n"

@@ -36,6 +36,7 @@ from edc_pipeline.vendors.finnhub.symbols import (
     to_symbol,
     to_ticker,
 )
+from edc_pipeline.vendors.finnhub.webhook import webhook_feed
 
 _OPTIONS: Final = {"crypto_exchange": tuple(CRYPTO_EXCHANGES), "fx_broker": FX_BROKERS}
 
@@ -130,6 +131,7 @@ VENDOR: Final = Vendor(
                 refusal=refusal,
             ),
         ),
+        "webhook": webhook_feed(_check_options),
     },
     decoder=decoder,
     open_session=_open_session,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -39,7 +39,8 @@ class _Print(msgspec.Struct, frozen=True, gc=False):
     c: _Conditions = None
 
 
-class _Trades(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="trade"):
+class _Trades(msgspec.Struct, frozen=True, gc=False):
+    type: Literal["trade"]  # as a tag it might be missing, as it is from a webhook's body
     data: list[_Print]
 
 
@@ -47,6 +48,7 @@ class _AnyFrame(msgspec.Struct, frozen=True):
     """Whatever may stand in a frame or a response."""
 
     type: str = ""
+    event: str = ""  # of a webhook's body; a frame has a type instead
     msg: Any = None
     error: Any = None
     data: msgspec.Raw = msgspec.Raw()
@@ -80,14 +82,14 @@ def decoder(subscription: Subscription) -> Decode:
     instruments = Instruments(subscription, spelled, to_symbol, class_of)
     whose = subscription.symbols[0] if len(subscription.symbols) == 1 else ""
 
-    def trade(row: _Print, received_at: int) -> Trade:
+    def trade(row: _Print, received_at: int, feed: str = "trades") -> Trade:
         symbol, asset_class = instruments(row.s)
         return Trade(
             ts_event=epoch_to_ns(row.t),
             symbol=symbol,
             asset_class=asset_class,
             vendor="finnhub",
-            feed="trades",
+            feed=feed,
             venue=venue_of(row.s) if ":" in row.s else "",
             created_at=received_at,
             price=row.p,
@@ -110,12 +112,16 @@ def decoder(subscription: Subscription) -> Decode:
         except UNREADABLE as error:
             return quarantined(f"not a Finnhub message: {error}")
         if found.type == "trade":
-            return _each_trade(found.data, received_at)
+            return _each_trade(found.data, received_at, "trades")
+        if found.event and not found.type:
+            if found.event == "trade":
+                return _each_trade(found.data, received_at, "webhook")
+            return control("not_wanted", found.event[:200])
         if not found.type and found.error is None and found.t is not None:
             return quote(found, received_at)
         return _said(found)
 
-    def _each_trade(data: msgspec.Raw, received_at: int) -> Reading:
+    def _each_trade(data: msgspec.Raw, received_at: int, feed: str) -> Reading:
         """One bad print must not cost the others of its frame."""
         if bytes(data) in {b"", b"null", b"[]"}:
             return control("notice", "a frame without trades")
@@ -126,7 +132,7 @@ def decoder(subscription: Subscription) -> Decode:
             return quarantined(f"data: {error}")
         for part in parts:
             try:
-                reading.events.append(trade(_PRINT.decode(part), received_at))
+                reading.events.append(trade(_PRINT.decode(part), received_at, feed))
             except UNREADABLE as error:
                 reading.faults.append(f"trade: {error}")
         return reading if parts else control("notice", "a frame without trades")
