@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -83,10 +83,13 @@ class CalledFeeds:
     def strays(self) -> int:
         return self._listener.strays
 
-    async def spool_is_ours(self, feeds: Sequence[Feed]) -> None:
+    async def spool_is_ours(self, feeds: Mapping[str, Feed]) -> None:
         """From now on. `NoWebhookPort` where one of these feeds needs the port and it is taken."""
         self._kept = await asyncio.to_thread(read_kept, self._spool)
-        if any(feed.spec.way_in == "webhook" for feed in feeds):
+        called = {name for name, feed in feeds.items() if feed.spec.way_in == "webhook"}
+        if called:
+            # To hear 404 before the route is there would make a sender give up.
+            self._listener.awaited |= called
             await self._listen()
         self._ours.set()
 
@@ -111,6 +114,7 @@ class CalledFeeds:
     ) -> None:
         """Take what is delivered to this feed until `stop`."""
         state.waits = True
+        self._listener.awaited.add(state.source.name)
         if not await _unless(stop, self._ours) or not await self._port(state, stop):
             state.waits = False
             return
@@ -130,6 +134,7 @@ class CalledFeeds:
             # there is no such source would make a sender give up.
             if self._listener.routes.get(name) is route and not host.stopping:
                 del self._listener.routes[name]
+                self._listener.awaited.discard(name)
 
     async def _port(self, state: FeedState, stop: asyncio.Event) -> bool:
         while not stop.is_set():

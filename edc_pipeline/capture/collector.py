@@ -127,7 +127,7 @@ class Collector:
                 return
             self._journal.wait_counts_from_now()
         # A newcomer waits for the port, as its former owner may still be ending.
-        wanted = [] if own else list(self._settings.enabled_feeds.values())
+        wanted = {} if own else self._settings.enabled_feeds
         await self._called.spool_is_ours(wanted)
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):

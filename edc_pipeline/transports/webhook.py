@@ -100,6 +100,7 @@ class Listener:
     ) -> None:
         """`proxy_header`: where one of `proxies` tells the address of the caller before it."""
         self.routes: dict[str, Route] = {}
+        self.awaited: set[str] = set()  # sources whose routes will come: told to call again
         self.strays = 0  # calls to no source of ours, or that were no HTTP
         self._limits = limits
         self._proxy_header = proxy_header
@@ -156,13 +157,13 @@ class Listener:
         else:
             route.refused(why)
 
-    def _route(self, request: web.BaseRequest) -> tuple[Route | None, str]:
+    def _route(self, request: web.BaseRequest) -> tuple[Route | None, str, str]:
         name, _, more = request.path.lstrip("/").partition("/")
-        return self.routes.get(name), more
+        return self.routes.get(name), name, more
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        route, more = self._route(request)
-        if self._stopping:
+        route, name, more = self._route(request)
+        if self._stopping or (route is None and name in self.awaited):
             return _response(Answer(HTTPStatus.SERVICE_UNAVAILABLE, 1.0), close=True)
         if route is None:
             self.strays += 1
