@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -35,7 +36,8 @@ from edc_pipeline.environment import NESTED, PREFIX, NotJson, read_environment, 
 from edc_pipeline.events import AssetClass
 from edc_pipeline.setting_mistakes import is_this_machine, listed, meant, told, url_mistakes
 from edc_pipeline.vendors import VENDORS, named
-from edc_pipeline.vendors.contract import FeedSpec, Subscription, Vendor
+from edc_pipeline.vendors.contract import FeedSpec, Subscription, Vendor, Websocket
+from edc_pipeline.vendors.shards import beyond_limit
 from edc_pipeline.yaml_lines import YamlFile, YamlMistake, read_yaml
 
 CONFIG_VARIABLE: Final = "EDC_CONFIG"  # which feeds.yaml
@@ -58,6 +60,15 @@ class _Tree(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Limits(_Tree):
+    """What your plan with a websocket's vendor allows, where that is not what `edc vendors` says of
+    the plan that everybody has."""
+
+    connections: Annotated[int, Field(ge=1, le=1000)] | None = None
+    symbols_per_connection: Annotated[int, Field(ge=1)] | None = None
+    messages_per_s: Annotated[float, Field(gt=0, le=10_000)] | None = None
+
+
 class Feed(_Tree):
     """One line of supply: a vendor's product, the symbols wanted, the connections to keep."""
 
@@ -68,6 +79,7 @@ class Feed(_Tree):
     connections: Annotated[int, Field(ge=1, le=16)] = 1
     options: dict[str, Any] = {}
     asset_classes: dict[str, AssetClass] = {}
+    limits: Limits = Limits()
     # The variable that holds this feed's key, where the vendor's own will not do. Never the key.
     secret: str = ""
     url: str = ""
@@ -117,6 +129,11 @@ class Feed(_Tree):
     @property
     def spec(self) -> FeedSpec:
         return VENDORS[self.vendor].feeds[self.feed]
+
+    @property
+    def websocket(self) -> Websocket:
+        """The vendor's customs, within the limits of your plan."""
+        return replace(self.spec.websocket, **self.limits.model_dump(exclude_none=True))
 
     @property
     def vendor_rules(self) -> Vendor:
@@ -248,6 +265,31 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{name!r} is not a feed's name: lower-case letters, digits and _, at most 40"
                 )
+        return feeds
+
+    @field_validator("feeds")
+    @classmethod
+    def _within_the_vendors_limits(cls, feeds: dict[str, Feed]) -> dict[str, Feed]:
+        """A plan that the vendor would refuse is refused at start, not found out hours later."""
+        sharing: dict[tuple[str, str, str | None], list[str]] = {}
+        for name, feed in feeds.items():
+            if feed.enabled and feed.spec.way_in == "websocket":
+                product = feed.vendor, feed.feed, feed.secret_variable
+                sharing.setdefault(product, []).append(name)
+        wrong = []
+        for names in sharing.values():
+            of = [feeds[name] for name in names]
+            asked = [(len(set(feed.symbols)), feed.connections) for feed in of]
+            # Feeds of one product share the limits; where they state several, the highest.
+            customs = max((feed.websocket for feed in of), key=lambda c: c.connections or 0)
+            title = f"{of[0].vendor_rules.title} {of[0].feed}"
+            if told := beyond_limit(title, customs, asked):
+                wrong.append(
+                    f"{' and '.join(names)}: {told}. Ask for fewer symbols or copies, or state what"
+                    " your plan allows: limits: {connections: …, symbols_per_connection: …}"
+                )
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return feeds
 
     @classmethod

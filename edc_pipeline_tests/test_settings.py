@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from edc_pipeline.settings import Settings, SettingsMistakes, load
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Vendor, Websocket
 
 ROOT = Path(__file__).parents[1]
 GOOD = """\
@@ -178,3 +182,34 @@ def test_a_feed_may_name_the_variable_of_its_key(tmp_path: Path) -> None:
     real = text.replace("ws://127.0.0.1:8765/iex", "wss://api.tiingo.com/iex")
     (line,) = read(tmp_path, real, EDC_TIINGO_TOKEN="loud").missing_secrets()
     assert "EDC_MY_OTHER_TOKEN is not set" in line
+
+
+def test_more_connections_than_the_vendor_allows_are_refused_with_the_arithmetic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiingo = VENDORS["tiingo"]
+    fx = replace(tiingo.feeds["fx"], websocket=Websocket(symbols_per_connection=2, connections=2))
+    made = replace(tiingo, feeds={**tiingo.feeds, "fx": fx})
+    monkeypatch.setitem(cast(dict[str, Vendor], VENDORS), "tiingo", made)
+
+    def made_of(feeds: dict[str, Any]) -> Settings:
+        return Settings(feeds=feeds)
+
+    four: dict[str, Any] = {
+        "vendor": "tiingo",
+        "feed": "fx",
+        "symbols": ["EUR/USD", "USD/JPY", "GBP/USD", "AUD/USD"],
+    }
+    assert made_of({"a": four}).feeds["a"].websocket.connections == 2
+    refused: tuple[dict[str, Any], ...] = (
+        {"a": {**four, "symbols": [*four["symbols"], "NZD/USD"]}},
+        {"a": four, "b": {**four, "symbols": ["EUR/USD"]}},
+        {"a": {**four, "connections": 2}},
+    )
+    for feeds in refused:
+        with pytest.raises(ValueError, match="Tiingo fx allows 2 of one key, 2 symbols each"):
+            made_of(feeds)
+    # Another key, a better plan, or one that is switched off.
+    made_of({"a": four, "b": {**four, "secret": "EDC_OTHER"}})
+    made_of({"a": {**four, "connections": 2, "limits": {"connections": 4}}})
+    made_of({"a": four, "b": {**four, "enabled": False}})

@@ -16,7 +16,6 @@ from typing import Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.called import CalledFeeds
-from edc_pipeline.capture.connection import FeedConnection
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
@@ -27,6 +26,7 @@ from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.live import Live, Subscriber, told_by_id
+from edc_pipeline.capture.place import Place, hold
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
 from edc_pipeline.capture.shape_memory import ShapeMemory
@@ -36,10 +36,8 @@ from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
-from edc_pipeline.transports.backoff import Backoff
-from edc_pipeline.transports.contract import GaveUp
-from edc_pipeline.transports.websocket import Endpoint, keep_connected
 from edc_pipeline.vendors.contract import Session
+from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
@@ -215,9 +213,13 @@ class Collector:
         self._settings = self._settings.with_feeds(settings)
         told = self._supply.take(settings.enabled_feeds)
         for state in self._states:
-            if state.removed:  # nothing of it is missing from now on
-                self._intake.feed_delivers(state, self._clock())
+            for shard in set(state.gaps) - ({*state.shards} if not state.removed else set()):
+                # Nothing of it is missing from now on.
+                self._intake.feed_delivers(state, self._clock(), shard)
+            if state.removed:
                 self._watches.pop(state.source.name, None)
+            elif feed := settings.enabled_feeds.get(state.source.name):
+                self._watch_over(state, feed)
         return told
 
     def _new_feed(self, name: str, feed: Feed) -> FeedState:
@@ -227,41 +229,35 @@ class Collector:
     def _watch_over(self, state: FeedState, feed: Feed) -> FeedWatch:
         """The watch over a feed as it is set now: a changed feed is watched anew."""
         known = self._watches.get(state.source.name)
-        if known is not None and known[0] == feed:
-            return known[1]
+        if known is not None:
+            was, watch = known
+            if was != feed and was.model_copy(update={"symbols": feed.symbols}) == feed:
+                self._watches[state.source.name] = feed, watch
+                watch.asks_for(feed.symbols)
+                state.continuity.asks_for(feed.symbols)
+                was = feed
+            if was == feed:
+                return watch
         state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
         watch = FeedWatch(state, feed.spec, feed.symbols, self._watch_rule)
         self._watches[state.source.name] = feed, watch
         return watch
 
-    async def _hold(self, state: FeedState, feed: Feed, number: int, stop: asyncio.Event) -> None:
-        if feed.spec.way_in == "webhook":
+    async def _hold(self, place: Place) -> None:
+        watch = self._watch_over(
+            place.state, self._settings.enabled_feeds.get(place.name, place.feed)
+        )
+        if place.feed.spec.way_in == "webhook":
+            connection = f"{self.collector}/{place.name}/{place.number}"
             await self._called.hold(
-                self,
-                state,
-                feed,
-                f"{self.collector}/{state.source.name}/{number}",
-                stop,
-                self._watch_over(state, feed).lines.append,
+                self, place.state, place.feed, connection, place.stop, watch.lines.append
             )
-            return
-        connection = FeedConnection(self, state, feed, number, stop)
-        self._watch_over(state, feed).lines.append(connection)
-        endpoint = endpoint_of(feed, self._settings.secret(feed))
-        ending = asyncio.create_task(connection.end_with(stop))
-        backoff = Backoff()
-        try:
-            while not stop.is_set():
-                # Ends with its feed, or when the watch wants this connection made anew.
-                connection.end.clear()
-                await keep_connected(
-                    endpoint, connection, stop=connection.end, backoff=backoff, clock=self._clock
-                )
-        except GaveUp as reason:
-            state.gave_up = str(reason)
-            log.error("%s: gave up: %s", state.source.name, reason)
-        finally:
-            ending.cancel()
+        else:
+            await hold(self, place, watch.lines)
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        return self._clock
 
     def _last_heard(self) -> list[tuple[FeedState, int]]:
         heard = self._ledger.last_heard()
@@ -276,7 +272,9 @@ class Collector:
     def durable(self) -> asyncio.Future[None]:
         return self._journal.durable()
 
-    def open_line(self, state: FeedState, feed: Feed, connection: str) -> Line:
+    def open_line(
+        self, state: FeedState, feed: Feed, connection: str, shard: Shard = WHOLE
+    ) -> Line:
         """A connection begins: the journal has to know how its frames are to be read."""
         line = Line(
             number=self._journal.line_count,
@@ -287,7 +285,9 @@ class Collector:
             symbols=feed.symbols,
             options=feed.options,
             asset_classes=dict(feed.asset_classes),
-            gap=state.gaps_begun,
+            gap=state.gaps_of[shard.number],
+            shard=None if shard.whole else shard.number,
+            from_frame=self._journal.next_frame,
         )
         self._journal.new_line(line)
         self._of_line.append(state)
@@ -300,9 +300,12 @@ class Collector:
             or self._journal.waiting_bytes >= _JOURNAL_BYTES
         )
 
-    def fell_silent(self, state: FeedState, reason: str) -> None:
-        since = state.last_frame_at or self._started_at
-        self._intake.feed_fell_silent(state, since, reason)
+    def fell_silent(
+        self, state: FeedState, reason: str, shard: Shard = WHOLE, since: int | None = None
+    ) -> None:
+        since = since or state.last_frame_at or self._started_at
+        if shard.number in state.shards:  # else nobody asks for it any more
+            self._intake.feed_fell_silent(state, since, reason, shard.number)
 
     def connection_ended(self, state: FeedState, connection: str) -> None:
         self._intake.tell(state, state.continuity.connection_ended(connection))
@@ -437,20 +440,6 @@ class Collector:
         )
         with suppress(OSError):  # not empty: what could not be archived; recovery will try again
             self._journal.folder.rmdir()
-
-
-def endpoint_of(feed: Feed, secret: str) -> Endpoint:
-    spec = feed.spec
-    customs = spec.websocket
-    return Endpoint(
-        url=feed.address,
-        query=customs.query(feed.subscription, secret) if customs.query else {},
-        stale_after_s=spec.stale_after_s,
-        max_frame_bytes=spec.max_frame_bytes,
-        messages_per_s=customs.messages_per_s,
-        keepalive=customs.keepalive,
-        fatal_statuses=feed.vendor_rules.fatal_statuses,
-    )
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

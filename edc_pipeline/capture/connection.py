@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.settings import Feed
-from edc_pipeline.transports.contract import Heard
-from edc_pipeline.vendors.contract import Session
+from edc_pipeline.transports.contract import Heard, Speech
+from edc_pipeline.vendors.contract import ChangesInPlace, Session
+from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
+
+# A feed may have nothing to say: connected for so long it counts as heard.
+QUIET_S: Final = 3.0
 
 
 class Host(Protocol):
@@ -28,13 +33,20 @@ class Host(Protocol):
     @property
     def take(self) -> Take: ...
 
-    def open_line(self, state: FeedState, feed: Feed, connection: str) -> Line: ...
+    @property
+    def clock(self) -> Callable[[], int]: ...
+
+    def open_line(
+        self, state: FeedState, feed: Feed, connection: str, shard: Shard = WHOLE
+    ) -> Line: ...
 
     def open_session(self, feed: Feed) -> Session: ...
 
     def connection_ended(self, state: FeedState, connection: str) -> None: ...
 
-    def fell_silent(self, state: FeedState, reason: str) -> None: ...
+    def fell_silent(
+        self, state: FeedState, reason: str, shard: Shard = WHOLE, since: int | None = None
+    ) -> None: ...
 
     def has_room(self) -> bool: ...
 
@@ -57,7 +69,13 @@ class FeedConnection:
     feed: Feed
     number: int
     stop: asyncio.Event
+    shard: Shard = WHOLE
+    names: Iterator[int] = field(default_factory=itertools.count)
     opens: int = 0
+    speech: Speech = field(default_factory=Speech)
+    began_at: int = 0
+    heard_at: int = 0
+    delivered: bool = False  # since it stands
     line: Line | None = None
     session: Session | None = None
     standing_since_s: float | None = None
@@ -65,27 +83,76 @@ class FeedConnection:
     reconnect: str = ""  # why, once the watch has asked for it
     end: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def __post_init__(self) -> None:
+        self.began_at = self.host.clock()
+
     async def end_with(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self.end.set()
 
     def opened(self) -> Sequence[str]:
         self.state.connections += 1
+        self.state.standing[self.shard.number] += 1
         self.state.reconnects += self.opens > 0
         name = self.state.source.name
-        connection = f"{self.host.collector}/{name}/{self.number}.{self.opens}"
-        self.line = self.host.open_line(self.state, self.feed, connection)
+        connection = f"{self.host.collector}/{name}/{self.number}.{next(self.names)}"
+        self.line = self.host.open_line(self.state, self.feed, connection, self.shard)
         self.opens += 1
+        self.delivered = False
         self.session = self.host.open_session(self.feed)
         self.standing_since_s, self.reconnect = time.monotonic(), ""
         log.info("%s: connected", name)
         asked = self.session.opening()
-        self.asking_s = len(asked) / (self.feed.spec.websocket.messages_per_s or math.inf)
+        self.asking_s = self._takes_s(asked)
         return asked
+
+    def _takes_s(self, messages: Sequence[str]) -> float:
+        return len(messages) / (self.feed.websocket.messages_per_s or math.inf)
+
+    def change(self, feed: Feed) -> bool:
+        """Ask for other symbols, on this connection. False: it has to be made anew."""
+        session, say = self.session, self.speech.say
+        if session is None or self.line is None or say is None:
+            self.feed = feed
+            # One that is being made may ask for the old ones in its address.
+            self.reconnect = "other symbols are wanted"
+            self.end.set()
+            return True
+        if not isinstance(session, ChangesInPlace):
+            return False
+        messages = session.change(feed.subscription)
+        if messages is None:
+            return False
+        self.feed = feed
+        # What comes from now on is read as the session reads it from now on.
+        self.line = self.host.open_line(self.state, feed, self.line.connection, self.shard)
+        assert self.standing_since_s is not None
+        self.asking_s = time.monotonic() - self.standing_since_s + self._takes_s(messages)
+        say(messages)
+        return True
+
+    @property
+    def delivers(self) -> bool:
+        """Whether it stands, has asked for everything, and was answered."""
+        if self.session is None or self.standing_since_s is None:
+            return False
+        asked_s = time.monotonic() - self.standing_since_s - self.asking_s
+        if asked_s < 0 or not (self.acknowledged or self._is_never_acknowledged):
+            return False
+        # It may have nothing to say.
+        return self.delivered or asked_s >= QUIET_S
+
+    @property
+    def _is_never_acknowledged(self) -> bool:
+        return self.feed.spec.acknowledges_within_s is None
+
+    def begins_to_deliver(self) -> None:
+        self.delivered = True
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         assert self.session is not None
         assert self.line is not None
+        self.heard_at = received_at
         return self.host.take(self.state, self.line, self.session, payload, received_at)
 
     @property
@@ -94,7 +161,7 @@ class FeedConnection:
 
     def begin_anew(self) -> None:
         if self.session is not None and self.line is not None:
-            self.line = self.host.open_line(self.state, self.feed, self.line.connection)
+            self.line = self.host.open_line(self.state, self.feed, self.line.connection, self.shard)
 
     def ask_to_reconnect(self, reason: str) -> None:
         """`Heard.reconnect` would wait for a frame, and a mute vendor may send none at all."""
@@ -108,13 +175,17 @@ class FeedConnection:
         self.standing_since_s = None
         if stood and self.line is not None:
             self.host.connection_ended(self.state, self.line.connection)
-        self.state.connections -= stood
+        state, shard = self.state, self.shard
+        state.connections -= stood
+        state.standing[shard.number] -= stood
+        state.heard[shard.number] = max(state.heard.get(shard.number, 0), self.heard_at)
         if self.stop.is_set():
             return
-        self.state.last_problem = reason
-        log.warning("%s: %s", self.state.source.name, reason)
-        if not self.state.connections:
-            self.host.fell_silent(self.state, reason)
+        state.last_problem = reason
+        log.warning("%s: %s", state.source.name, reason)
+        if not state.standing[shard.number]:
+            since = state.heard[shard.number] or self.began_at
+            self.host.fell_silent(state, reason, shard, since)
 
     def has_room(self) -> bool:
         return self.host.has_room()

@@ -21,18 +21,29 @@ class Continuity:
         self._source = source
         self._numbers = Numbers(rules)
         self._staleness = Staleness(symbols)
-        self._gap = 0  # of the latest line; see Line.gap
+        self._gap: dict[int, int] = {}  # of each shard's latest line; see Line.gap
         self._numbered = self._numbers.followed
 
     def concerns(self, line: Line) -> bool:
         """Whether `hear` has anything to do for a frame of this line."""
-        return self._numbered or self._staleness.active or line.gap > self._gap
+        return (
+            self._numbered
+            or self._staleness.active
+            or (line.gap > 0 and line.gap > self._gap.get(line.shard or 0, 0))
+        )
+
+    def asks_for(self, symbols: Sequence[str]) -> None:
+        """The feed's list has changed."""
+        self._staleness.asks_for(symbols)
 
     def hear(self, line: Line, reading: Reading, at: int) -> list[Gap]:
         """Mark the frame's events; returns the gaps that are now certain."""
-        if line.gap > self._gap:
-            self._gap = line.gap
-            self._staleness.lose_all()
+        if line.gap > self._gap.get(line.shard or 0, 0):
+            self._gap[line.shard or 0] = line.gap
+            if line.shard is None:
+                self._staleness.lose_all()
+            for symbol in line.symbols if line.shard is not None else ():
+                self._staleness.lose(symbol)
         if not self._numbered:
             for event in reading.events:
                 self._staleness.mark(event)

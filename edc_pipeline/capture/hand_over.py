@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from edc_pipeline.capture.connection import QUIET_S
 from edc_pipeline.capture.report import Report
 from edc_pipeline.capture.supply import Supply
 from edc_pipeline.durable_file import make_durable_folder
@@ -29,8 +30,6 @@ from edc_pipeline.spool.owner import LockIsHeld, Owner, SpoolIsOwned, hold_lock,
 
 log = logging.getLogger(__name__)
 
-# A feed may have nothing to say: connected for so long it counts as heard.
-_QUIET_S: Final = 3.0
 # A feed that can't be connected must not keep the others from being handed over.
 _READY_WITHIN_S: Final = 20.0
 _LOOK_EVERY_S: Final = 0.05
@@ -92,7 +91,7 @@ async def _until_heard(report: Callable[[], Report]) -> None:
             else:
                 connected.pop(feed.name, None)
         if all(
-            f.name in connected and (f.events or now - connected[f.name] >= _QUIET_S) for f in feeds
+            f.name in connected and (f.events or now - connected[f.name] >= QUIET_S) for f in feeds
         ):
             return
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -49,8 +49,12 @@ class FeedState:
     last_problem: str = ""
     gave_up: str = ""
     removed: bool = False  # from feeds.yaml, while capture ran
-    gap: Gap | None = None
-    gaps_begun: int = 0
+    # By the number of the shard, where the feed's symbols are shared out over connections; else 0.
+    gaps: dict[int, Gap] = field(default_factory=dict)  # that are open
+    gaps_of: Counter[int] = field(default_factory=Counter)  # that have begun
+    standing: Counter[int] = field(default_factory=Counter)  # connections
+    heard: dict[int, int] = field(default_factory=dict)  # when, by connections that ended
+    shards: tuple[int, ...] = (0,)
     latencies: Latencies = field(default_factory=Latencies)
     drift: Drift = field(default_factory=Drift)
     silent: bool = False  # connected, and the gap is the vendor's saying nothing
@@ -63,6 +67,15 @@ class FeedState:
 
     def __post_init__(self) -> None:
         self.continuity = Continuity(self.source)
+
+    @property
+    def gap(self) -> Gap | None:
+        """One that is open."""
+        return next(iter(self.gaps.values()), None)
+
+    @property
+    def gaps_begun(self) -> int:
+        return self.gaps_of.total()
 
     @property
     def word(self) -> str:
@@ -112,8 +125,8 @@ class Intake:
         if reading.faults:
             self._tell_drift(state, state.drift.quarantined(payload, received_at))
         if reading.events:
-            if state.gap is not None:
-                self.feed_delivers(state, received_at)
+            if state.gaps:
+                self.feed_delivers(state, received_at, line.shard)
             if self._live.listening:
                 self._live.publish(state.source.name, line.connection, reading.events, received_at)
             if reading.control is None and not reading.replies:
@@ -132,22 +145,31 @@ class Intake:
         if reading.events and reading.events[0].ts_source == "vendor":
             observe("vendor_to_receive", received_at - reading.events[0].ts_event)
 
-    def feed_delivers(self, state: FeedState, at: int) -> None:
+    def feed_delivers(self, state: FeedState, at: int, shard: int | None = None) -> None:
         """Data again: the gap, if there was one, is over. What was said meanwhile stays missing."""
-        if state.gap is not None:
-            over = state.gap
-            self._queues.waiting.gaps.append(
-                Gap(over.source, over.symbol, over.from_ns, at, over.size, "closed", over.reason)
-            )
-            state.gap = None
-            state.silent = False
+        for number in [shard] if shard is not None else list(state.gaps):
+            if (over := state.gaps.pop(number, None)) is not None:
+                self._queues.waiting.gaps.append(replace(over, to_ns=at, state="closed"))
+        state.silent = False
 
-    def feed_fell_silent(self, state: FeedState, since: int, reason: str) -> None:
-        """No connection of this feed stands any more, or none stood since it was last heard."""
-        if state.gap is None:
-            state.gap = Gap(state.source, "", since, None, None, "open", reason)
-            state.gaps_begun += 1
-            self._queues.waiting.gaps.append(state.gap)
+    def feed_fell_silent(
+        self, state: FeedState, since: int, reason: str, shard: int | None = None
+    ) -> None:
+        """No connection of this feed, or of a shard of it, stands any more, or none stood since it
+        was last heard."""
+        for number in [shard] if shard is not None else state.shards:
+            if number in state.gaps:
+                continue
+            if len(state.shards) > 1:
+                part = state.shards.index(number) + 1 if number in state.shards else number + 1
+                told = f"{reason} (connection {part} of {len(state.shards)})"
+            else:
+                told = reason
+            # In the ledger a gap is told from another by its beginning and its first number.
+            gap = Gap(state.source, "", since, None, None, "open", told, -1 - number)
+            state.gaps[number] = gap
+            state.gaps_of[number] += 1
+            self._queues.waiting.gaps.append(gap)
 
     def tell(self, state: FeedState, gaps: Sequence[Gap]) -> None:
         """Gaps in the vendor's numbers."""

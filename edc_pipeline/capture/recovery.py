@@ -20,6 +20,7 @@ from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import retire_recovered
 from edc_pipeline.capture.journal.blocks import Frames, Line
 from edc_pipeline.capture.journal.reader import SegmentRead, read_collector
+from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.settings import Capture
@@ -37,7 +38,7 @@ from edc_pipeline.spool.layout import (
 )
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.vendors import VENDORS
-from edc_pipeline.vendors.contract import Reading, Session, Subscription, quarantined
+from edc_pipeline.vendors.contract import Reading, quarantined
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class _Recovery:
         self._on_progress = on_progress
         self._ledger = Ledger(spool)
         self._admission = Admission(rules.horizon_days)
-        self._sessions: dict[str, Session | None] = {}  # by connection
+        self._sessions = PastSessions()
         self._lines: dict[int, Line] = {}
         self._continuity: dict[Source, Continuity] = {}
         self._done = Recovered(collector)
@@ -162,10 +163,8 @@ class _Recovery:
             )
 
     def _read(self, line: Line, payload: bytes, received_at: int) -> Reading:
-        if line.connection not in self._sessions:
-            self._sessions[line.connection] = session_of(line)
         self._lines[line.number] = line
-        session = self._sessions[line.connection]
+        session = self._sessions.of(line)
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
         return self._admission.read(session, payload, received_at)
@@ -176,7 +175,9 @@ class _Recovery:
             vendor = VENDORS.get(line.vendor)
             spec = vendor.feeds.get(line.feed) if vendor else None
             rules = spec.sequence if spec else ()
-            found = self._continuity[source] = Continuity(source, rules, line.symbols)
+            # Of one that is shared out, this is a part.
+            symbols = line.symbols if line.shard is None else ()
+            found = self._continuity[source] = Continuity(source, rules, symbols)
         return found
 
     def _flush_is_due(self, frame: int) -> bool:
@@ -215,13 +216,3 @@ def _drop_other_readings(spool: Path, collector: str, redone: Waiting) -> None:
     for path in filter(Path.exists, there):
         path.unlink()
         fsync_path(path.parent)
-
-
-def session_of(line: Line) -> Session | None:
-    """The vendor's side of a connection that is no more. It reads; it sends nothing, so no key."""
-    vendor = VENDORS.get(line.vendor)
-    if vendor is None:
-        return None
-    classes = dict(line.asset_classes)
-    asked = Subscription(line.feed, line.symbols, line.options, classes)  # type: ignore[arg-type]
-    return vendor.open_session(asked, "")

@@ -95,7 +95,7 @@ def report_feed(
         gaps=state.gaps_begun,
         drifts=len(state.drift.known.told),
         drift=state.drift.known.told[-_DRIFT_SHOWN:],
-        gaps_open=int(state.gap is not None),
+        gaps_open=len(state.gaps),
         of_late=of_late or OfLate(),
         subscription=state.subscription,
         silent_symbols=state.silent_symbols[:SILENT_SYMBOLS_SHOWN],

@@ -21,7 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ import msgspec
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import lines_of
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.capture.recovery import session_of
+from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.events import EVENT_CLASSES, AnyEvent, EventType, content_key
 from edc_pipeline.market_day import DayFinder
@@ -51,7 +51,6 @@ from edc_pipeline.spool.ledger import Ledger, MovedFrame, Source
 from edc_pipeline.spool.micro_batch import read_micro_batch, rows_to_table, write_micro_batch
 from edc_pipeline.spool.owner import LockIsHeld, Owner, hold_lock
 from edc_pipeline.spool.quarantine import QuarantinedFrame, read_quarantine_file, write_quarantine
-from edc_pipeline.vendors.contract import Session
 
 _LINEAGE: Final = ("connection", "frame")
 
@@ -158,7 +157,7 @@ class _Retry:
         self._ledger = Ledger(spool)
         self._admission = Admission(rules.horizon_days)
         self._day_of = DayFinder()
-        self._sessions: dict[str, Session | None] = {}
+        self._sessions = PastSessions()
         self._done = Retried()
 
     def run(self, days: list[dt.date]) -> Retried:
@@ -178,7 +177,7 @@ class _Retry:
         lines = [msgspec.convert(line, Line) for line in kept.lines]
         moved_before = self._ledger.retried_frames(collector)
         here = [f for f in kept.frames if f.frame not in moved_before]
-        moving, stay = self._read_again(here, {line.connection: line for line in lines}, path)
+        moving, stay = self._read_again(here, lines, path)
         self._done.moved += moving.frames
         self._done.stay += stay
         for (_, event_type, _), number in moving.events.items():
@@ -224,12 +223,12 @@ class _Retry:
     # Reading
 
     def _read_again(
-        self, frames: list[QuarantinedFrame], lines: Mapping[str, Line], path: Path
+        self, frames: list[QuarantinedFrame], lines: Sequence[Line], path: Path
     ) -> tuple[_Moving, list[tuple[QuarantinedFrame, str]]]:
         moving, stay = _Moving(), []
         given = _GivenOut(self._spool, path, any(f.events for f in frames))
-        for frame in frames:
-            session = self._session(frame, lines.get(frame.connection))
+        for frame in sorted(frames, key=lambda frame: frame.frame):
+            session = self._sessions.of(self._line(frame, lines))
             if session is None:
                 stay.append((frame, f"no vendor {frame.source.vendor!r} is known any more"))
                 continue
@@ -255,33 +254,26 @@ class _Retry:
             moving.rows.setdefault((event.event_type, day), []).append(row)
             moving.events[frame.source, event.event_type, day] += 1
 
-    def _session(self, frame: QuarantinedFrame, line: Line | None) -> Session | None:
-        """A new session reads; nothing is sent. Where the file does not tell the connection, the
-        feed of that name as it is now set is the best guess."""
-        if frame.connection not in self._sessions:
-            source, feed = frame.source, self._feeds.get(frame.source.name)
-            if line is None and feed and (feed.vendor, feed.feed) == (source.vendor, source.feed):
-                line = Line(
-                    number=0,
-                    name=source.name,
-                    vendor=source.vendor,
-                    feed=source.feed,
-                    connection=frame.connection,
-                    symbols=feed.symbols,
-                    options=feed.options,
-                    asset_classes=dict(feed.asset_classes),
-                )
-            self._sessions[frame.connection] = session_of(
-                line
-                or Line(
-                    number=0,
-                    name=source.name,
-                    vendor=source.vendor,
-                    feed=source.feed,
-                    connection=frame.connection,
-                )
-            )
-        return self._sessions[frame.connection]
+    def _line(self, frame: QuarantinedFrame, lines: Sequence[Line]) -> Line:
+        """What its connection asked for. Where the file does not tell that, the feed of that name
+        as it is now set is the best guess."""
+        of_it = [n for n in lines if n.connection == frame.connection]
+        if of_it:
+            begun = [line for line in of_it if line.from_frame <= frame.frame]
+            return max(begun or of_it, key=lambda line: line.from_frame)
+        source, feed = frame.source, self._feeds.get(frame.source.name)
+        if feed is None or (feed.vendor, feed.feed) != (source.vendor, source.feed):
+            feed = None
+        return Line(
+            number=0,
+            name=source.name,
+            vendor=source.vendor,
+            feed=source.feed,
+            connection=frame.connection,
+            symbols=feed.symbols if feed else (),
+            options=feed.options if feed else {},
+            asset_classes=dict(feed.asset_classes) if feed else {},
+        )
 
 
 class _GivenOut:

@@ -45,6 +45,9 @@ class Staleness:
         self._known: set[str] | None = None  # heard since a gap of the whole feed; None: no gap
         self._unknown: set[str] = set()
 
+    def asks_for(self, symbols: Sequence[str]) -> None:
+        self._symbols = frozenset(symbols)
+
     def lose_all(self) -> None:
         self._known = set()
         self._unknown.clear()

@@ -67,7 +67,7 @@ class FeedWatch:
         self._spec = spec
         self._asked_for = frozenset(symbols)
         self._rule = rule
-        self.lines: list[WatchedLine] = []
+        self.lines: list[WatchedLine] = []  # those that are kept now
         self._rhythm = Rhythm(_for_asset(rule.feed, spec))
         self._symbols = SymbolRhythms(_for_asset(rule.symbol, spec))
         self._frames = 0  # with events, when we looked last
@@ -76,6 +76,11 @@ class FeedWatch:
         self._symbols_due_s = 0.0
         self._reconnect_due_s = 0.0
         self._reconnect_wait_s = rule.reconnect_after_s
+
+    def asks_for(self, symbols: Sequence[str]) -> None:
+        """The feed's list has changed; what was wrong with the former one is told anew if it is."""
+        self._asked_for = frozenset(symbols)
+        self._state.subscription = ""
 
     def look(self, intake: Intake, now_s: float, now_ns: int, *, reading: bool) -> None:
         """`reading` is False while we ourselves do not read the sockets."""
@@ -106,7 +111,7 @@ class FeedWatch:
     def _look_at_silence(self, intake: Intake, now_s: float, now_ns: int) -> None:
         state = self._state
         silence = self._rhythm.silence(now_s, now_ns)
-        if silence is not None and state.gap is None:
+        if silence is not None and not state.silent:
             since = state.last_event_at or now_ns - int(silence.seconds * 1e9)
             reason = str(silence)
             intake.feed_fell_silent(state, since, reason)

@@ -122,6 +122,9 @@ class Connection:
     def refuse(self) -> None:
         self._end("refused", _Close(1008, "refused"))
 
+    def end_term(self) -> None:
+        self._end("end of term", _Close(1001, "this connection has lasted long enough"))
+
     def _carry_out(self, steps: list[Step]) -> None:
         for step in steps:
             if isinstance(step, Cut):

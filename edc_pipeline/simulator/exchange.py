@@ -66,6 +66,7 @@ class ExchangeConfig:
     vendor: str = "tiingo"  # whose protocol, of speakers.SPEAKERS
     terms: Terms = field(default_factory=Terms)
     heartbeat_s: float = 30.0
+    ends_after_s: float | None = None  # every connection, however it behaves (Binance: 24 hours)
     chaos: Chaos = field(default_factory=Chaos)
     resend_on_subscribe: int = 0  # data frames that a returning subscription gets once more
     events: int | None = None  # stop the market after so many data frames were made
@@ -83,7 +84,7 @@ class ExchangeConfig:
     def __post_init__(self) -> None:
         if self.vendor not in SPEAKERS:
             raise ValueError(f"vendor: {self.vendor!r} is none of {', '.join(sorted(SPEAKERS))}")
-        for name in ("heartbeat_s", "seconds", "events"):
+        for name in ("heartbeat_s", "ends_after_s", "seconds", "events"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: {value} is not a number above 0")
@@ -324,6 +325,7 @@ class Exchange:
         tasks = [
             asyncio.create_task(connection.send_all(), name=f"send-{service}-{ordinal}"),
             asyncio.create_task(self._beat(connection), name=f"beat-{service}-{ordinal}"),
+            asyncio.create_task(self._end_of_term(connection), name=f"end-{service}-{ordinal}"),
         ]
         tasks[0].add_done_callback(self._notice)
         try:
@@ -370,6 +372,11 @@ class Exchange:
         while not connection.gone:
             await asyncio.sleep(self.config.heartbeat_s)
             connection.heartbeat()
+
+    async def _end_of_term(self, connection: Connection) -> None:
+        if self.config.ends_after_s is not None:
+            await asyncio.sleep(self.config.ends_after_s)
+            connection.end_term()
 
     # -- the market runs ----------------------------------------------------------------------
 

@@ -108,7 +108,8 @@ class Gap:
     state: GapState
     reason: str
     # The first number missing, −1 where the vendor numbers nothing. All frames of one read share
-    # their receive time, so two gaps of a symbol may differ in this alone.
+    # their receive time, so two gaps of a symbol may differ in this alone. A gap of one of several
+    # connections that share a feed's symbols out: −1 of the first, −2 of the second, and so on.
     first_seq: int = -1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -20,6 +21,7 @@ class Backoff:
     jitter: float = 0.5
     random: Random = field(default_factory=Random)
     tries: int = 0
+    heard: Callable[[], None] | None = None  # told when a connection begins to deliver
 
     def next_wait_s(self) -> float:
         # The exponent is bounded: after a weekend of tries 2.0 ** tries would overflow.
@@ -29,3 +31,5 @@ class Backoff:
 
     def delivered(self) -> None:
         self.tries = 0
+        if self.heard is not None:
+            self.heard()

@@ -18,7 +18,7 @@ __all__ = ["Endpoint", "keep_connected"]
 
 
 async def keep_connected(
-    endpoint: Endpoint,
+    endpoint: Endpoint | Callable[[], Endpoint],
     listener: Listener,
     *,
     stop: asyncio.Event,
@@ -27,6 +27,8 @@ async def keep_connected(
     speech: Speech | None = None,
 ) -> None:
     """Stay connected until `stop` is set. `GaveUp` when no reconnect will help.
+
+    An endpoint that may change meanwhile is asked for anew at each connect.
 
     After `stop` the connection is closed properly, and what had arrived by then is still heard, so
     long as the listener has room and the vendor answers within `close_timeout_s`.
@@ -38,7 +40,8 @@ async def keep_connected(
     """
     backoff = backoff or Backoff()
     while not stop.is_set():
-        reason, wait_s = await _one_connection(endpoint, listener, stop, backoff, clock, speech)
+        now = endpoint() if callable(endpoint) else endpoint
+        reason, wait_s = await _one_connection(now, listener, stop, backoff, clock, speech)
         listener.closed(reason)
         if not stop.is_set():
             with suppress(TimeoutError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -102,6 +102,17 @@ class Session(Protocol):
     def acknowledged(self) -> bool:
         """Whether the vendor has accepted all that was asked for; only looked at where the feed
         says that its vendor acknowledges (`FeedSpec.acknowledges_within_s`)."""
+        ...
+
+
+@runtime_checkable
+class ChangesInPlace(Session, Protocol):
+    """A `Session` whose vendor lets a connection ask for other symbols. Without it, a changed list
+    of symbols means a new connection beside the old one."""
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        """Read by this subscription from now on; what to send, or None: not this change, or not
+        now. `acknowledged` then speaks of the change."""
         ...
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edc_pipeline.capture import recovery
+from edc_pipeline.capture import past_sessions, recovery
 from edc_pipeline.capture import retry as retry_module
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import flush
@@ -107,7 +107,7 @@ class Mends:
 
     def __call__(self, session: Callable[[Subscription, str], Session]) -> None:
         mended = replace(TIINGO, open_session=session)
-        self._patch.setattr(recovery, "VENDORS", {"tiingo": mended})
+        self._patch.setattr(past_sessions, "VENDORS", {"tiingo": mended})
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def retry_and_die(spool: Path, step: int) -> None:
         return call
 
     mended = {"tiingo": replace(TIINGO, open_session=Mended)}
-    recovery.VENDORS = mended  # type: ignore[attr-defined]
+    past_sessions.VENDORS = mended  # type: ignore[attr-defined]
     for name in ("write_micro_batch", "write_quarantine", "fsync_path"):
         setattr(retry_module, name, around(getattr(retry_module, name)))
     from edc_pipeline.spool import micro_batch  # noqa: PLC0415

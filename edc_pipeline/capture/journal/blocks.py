@@ -55,8 +55,12 @@ class Line(msgspec.Struct, kw_only=True, frozen=True):
     options: dict[str, Any] = {}
     asset_classes: dict[str, str] = {}
     # How many gaps of this feed had begun when the line did: its first frame ends the latest. A
-    # connection that fell silent and speaks again gets a new line.
+    # connection that fell silent and speaks again gets a new line; so does one that asks for other
+    # symbols from now on.
     gap: int = 0
+    # Where the feed's symbols are shared out: the number of this part, and the gaps are its own.
+    shard: int | None = None
+    from_frame: int = 0  # no frame before this one is its: a connection may have several lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,11 @@ class Journal:
         return len(self._lines)
 
     @property
+    def next_frame(self) -> int:
+        """The ordinal of the frame that is appended next."""
+        return self._queued.first_frame + len(self._queued.payloads)
+
+    @property
     def lines(self) -> Sequence[Line]:
         """The connections so far; grows, and never changes otherwise."""
         return self._lines
@@ -137,7 +142,7 @@ class Journal:
 
     def durable(self) -> asyncio.Future[None]:
         """Done once all that was appended so far is durable."""
-        last = self._queued.first_frame + len(self._queued.payloads) - 1
+        last = self.next_frame - 1
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if last <= self.committed_frame:
             done.set_result(None)

@@ -9,6 +9,7 @@ a bad token is not documented).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -69,6 +70,15 @@ class _Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw()
 
 
+class _Subscribed(msgspec.Struct, frozen=True):
+    subscriptionId: int | str | None = None  # noqa: N815 - the vendor's name
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: _Subscribed = _Subscribed()
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 # What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
 # text that is not UTF-8, brackets nested past the recursion limit.
@@ -168,28 +178,72 @@ class TiingoSession:
         self._subscription = subscription
         self._token = token
         self._decode = decoder(subscription)
-        self.acknowledged = False
+        self._id: int | str | None = None  # the vendor's, of the subscription
+        self._unanswered = 1  # requests
+
+    @property
+    def acknowledged(self) -> bool:
+        return self._unanswered == 0
 
     def opening(self) -> Sequence[str]:
         asked = self._subscription
-        tickers = [to_ticker(asked.feed, symbol) for symbol in asked.symbols] or ["*"]
-        level = asked_level(asked)
-        message = {
-            "eventName": "subscribe",
-            "authorization": self._token,
-            "eventData": {"thresholdLevel": level, "tickers": tickers},
-        }
-        return [msgspec.json.encode(message).decode()]
+        tickers = _tickers(asked.feed, asked.symbols) or ["*"]
+        return [self._request("subscribe", thresholdLevel=asked_level(asked), tickers=tickers)]
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        was = self._subscription
+        if self._id is None or not (was.symbols and subscription.symbols):
+            return None  # not answered yet, or all tickers are wanted, or were until now
+        self._subscription = subscription
+        # What is under way is still of the former symbols.
+        self._decode = decoder(
+            replace(
+                subscription,
+                symbols=tuple(dict.fromkeys((*subscription.symbols, *was.symbols))),
+                asset_classes={**was.asset_classes, **subscription.asset_classes},
+            )
+        )
+        feed, level = subscription.feed, asked_level(subscription)
+        more = _tickers(feed, [s for s in subscription.symbols if s not in was.symbols])
+        less = _tickers(feed, [s for s in was.symbols if s not in subscription.symbols])
+        of = {"subscriptionId": self._id, "thresholdLevel": level}
+        requests = [
+            self._request(event, **of, tickers=tickers)
+            for event, tickers in (("subscribe", more), ("unsubscribe", less))
+            if tickers
+        ]
+        self._unanswered += len(requests)
+        return requests
+
+    def _request(self, event: str, **data: Any) -> str:
+        message = {"eventName": event, "authorization": self._token, "eventData": data}
+        return msgspec.json.encode(message).decode()
 
     def read(self, frame: bytes, received_at: int) -> Reading:
         reading = self._decode(frame, received_at)
         if reading.control is None:
             return reading
         if reading.control.kind == "acknowledged":
-            self.acknowledged = True
-        elif reading.control.kind == "transient" and not self.acknowledged:
-            return control("fatal", reading.control.detail)
+            self._unanswered = max(0, self._unanswered - 1)
+            self._id = _subscription_id(frame) or self._id
+        elif reading.control.kind == "transient" and self._unanswered:
+            if self._id is None:
+                return control("fatal", reading.control.detail)
+            self._unanswered -= 1  # a change; the subscription itself goes on
+            return control("refused", reading.control.detail)
         return reading
+
+
+def _tickers(feed: str, symbols: Sequence[str]) -> list[str]:
+    return [to_ticker(feed, symbol) for symbol in symbols]
+
+
+def _subscription_id(frame: bytes) -> int | str | None:
+    """Only the first answer bears it; the answer to a change tells the tickers."""
+    try:
+        return _ANSWER.decode(frame).data.subscriptionId
+    except _UNREADABLE:
+        return None
 
 
 def _check_options(feed: str) -> Callable[[Mapping[str, Any]], list[str]]:
