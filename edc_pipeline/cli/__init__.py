@@ -15,6 +15,8 @@ from edc_pipeline import __version__
 # Name → what it is for, in the order of the data's way.
 COMMANDS: Final = {
     "doctor": "Tell what is wrong with a set-up, and how to mend it.",
+    "vendors": "Show whom we can hear: feeds, limits, free plans, identity.",
+    "symbols": "Show how each vendor spells a symbol, and ours for theirs.",
     "simulate": "Run a simulated exchange on this machine.",
     "capture": "Capture the feeds of feeds.yaml into the spool.",
     "decode": "Read frames as a vendor sent them, print events.",

@@ -12,6 +12,7 @@ from edc_pipeline.market_day import FIRST_DAY, LAST_DAY, parse_day
 
 if TYPE_CHECKING:
     from edc_pipeline.settings import Settings
+    from edc_pipeline.vendors.contract import Vendor
 
 
 class WrongCall(click.ClickException):
@@ -64,6 +65,16 @@ config = click.option(
     help="Settings file. [default: $EDC_CONFIG, else feeds.yaml]",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines: JSON, no colours.")
+
+
+def vendor_named(name: str) -> Vendor:
+    """By any of its names."""
+    from edc_pipeline.vendors import VENDORS, named  # noqa: PLC0415
+
+    vendor = named(name)
+    if vendor is None:
+        raise WrongCall(f"no such vendor {name!r}; known: {', '.join(sorted(VENDORS))}")
+    return vendor
 
 
 def load_settings(path: Path | None) -> Settings:

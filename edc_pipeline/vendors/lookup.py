@@ -1,0 +1,120 @@
+"""From any spelling of a symbol to ours, and from ours to every vendor's. Pure: the vendors' own
+rules, asked one after another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from edc_pipeline.events import AssetClass
+from edc_pipeline.vendors.contract import FeedSpec, Vendor
+from edc_pipeline.vendors.pairs import is_currency_pair, split_pair
+
+# Coins whose name is another one elsewhere: Kraken's first version, and ISO 4217's X for no state.
+_COINS: Final = {"XBT": "BTC", "XDG": "DOGE"}
+_OURS: Final = re.compile(r"[A-Z0-9._!&]{1,40}(/[A-Z0-9]{1,12})?", re.ASCII)
+# A single word longer than this is no ticker where it can be a pair: `btcusdt`, `eurusd`.
+_TICKER: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One symbol at the feeds of a vendor that spell it alike."""
+
+    symbol: str  # ours
+    vendor: str
+    feeds: tuple[str, ...]
+    asset_class: AssetClass
+    spelling: str  # the vendor's
+    venue: str  # where the spelling names one
+
+
+def readings(text: str, vendors: Iterable[Vendor]) -> list[str]:
+    """What this may mean in our spelling; more than one where vendors differ. Empty: nothing.
+
+    A spelling that is one vendor's own comes back from that vendor's rules the same, but for case.
+    """
+    text = text.strip()
+    renamed = _rename(text.upper())
+    if renamed != text.upper():  # by a name that only one coin has
+        return [renamed]
+    # Who posts to a webhook spells as he likes, so that its rules would take nearly anything.
+    strict = [v for v in vendors if any(f.way_in != "webhook" for f in v.feeds.values())]
+    found: dict[str, None] = {}
+    if any(v.check_symbol(feed, text) is None for v in strict for feed in v.feeds):
+        found[text] = None
+    for vendor in strict:
+        for feed in vendor.feeds:
+            ours = _symbol_of(vendor, feed, text)
+            if ours and _spell(vendor, feed, ours).lower() == text.lower():
+                found[ours] = None
+    if not found:
+        return [text.upper()] if _OURS.fullmatch(text.upper()) else []
+    pairs = [symbol for symbol in found if "/" in symbol]
+    if "/" in text or (pairs and len(re.sub(r"\W", "", text)) > _TICKER):
+        return pairs
+    return list(found)
+
+
+def spellings(symbol: str, vendors: Iterable[Vendor]) -> list[Spelling]:
+    """At every feed that can have it, by its form; whether it has, the vendor tells."""
+    alike: dict[tuple[str, AssetClass, str], list[str]] = {}
+    for vendor in vendors:
+        for name, feed in vendor.feeds.items():
+            if vendor.check_symbol(name, symbol) is None and _fits(symbol, feed):
+                spelled = _spell(vendor, name, symbol)
+                alike.setdefault((vendor.name, _class(symbol, feed), spelled), []).append(name)
+    return [
+        Spelling(symbol, vendor_name, tuple(feeds), asset_class, spelled, _venue(spelled))
+        for (vendor_name, asset_class, spelled), feeds in alike.items()
+    ]
+
+
+def _venue(spelling: str) -> str:
+    """`BINANCE:BTCUSDT`; a single letter is a market's, not a venue's (`X:BTCUSD`)."""
+    venue, colon, _ = spelling.partition(":")
+    return venue if colon and len(venue) > 1 else ""
+
+
+def _fits(symbol: str, feed: FeedSpec) -> bool:
+    """A pair of currencies at a feed of coins has the right form, and is not there."""
+    if "/" not in symbol:
+        return True
+    wants_currencies = feed.asset_class == "fx"
+    if feed.asset_class not in {"fx", "crypto"}:
+        return True
+    return is_currency_pair(symbol) == wants_currencies
+
+
+def _class(symbol: str, feed: FeedSpec) -> AssetClass:
+    if "/" in symbol and feed.asset_class not in {"fx", "crypto", "future"}:
+        return "fx" if is_currency_pair(symbol) else "crypto"
+    return feed.asset_class
+
+
+def _symbol_of(vendor: Vendor, feed: str, text: str) -> str:
+    try:
+        symbol = vendor.symbol_of(feed, text)
+        wrong = vendor.check_symbol(feed, symbol)
+    except (LookupError, ValueError):  # a vendor of numbered instruments knows only its own
+        return ""
+    return "" if wrong else symbol
+
+
+def _spell(vendor: Vendor, feed: str, symbol: str) -> str:
+    try:
+        return vendor.spell(feed, symbol)
+    except (LookupError, ValueError):
+        return ""
+
+
+def _rename(symbol: str) -> str:
+    base, slash, quote = symbol.partition("/")
+    if slash:
+        return f"{_COINS.get(base, base)}/{_COINS.get(quote, quote)}"
+    for theirs, ours in _COINS.items():
+        if symbol.startswith(theirs) and "/" in (pair := split_pair(ours + symbol[len(theirs) :])):
+            return pair
+    return symbol
