@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -35,6 +35,13 @@ from pydantic_settings import (
 from edc_pipeline.environment import NESTED, PREFIX, NotJson, read_environment, top_key
 from edc_pipeline.events import AssetClass
 from edc_pipeline.setting_mistakes import is_this_machine, listed, meant, told, url_mistakes
+from edc_pipeline.settings_of_days import (
+    ALERT_URLS,
+    Alerts,
+    Consolidation,
+    Dagster,
+    Retention,
+)
 from edc_pipeline.vendors import VENDORS, named
 from edc_pipeline.vendors.contract import FeedSpec, Subscription, Vendor, Websocket
 from edc_pipeline.vendors.shards import beyond_limit
@@ -225,22 +232,6 @@ class Webhook(_Tree):
         return self
 
 
-class Consolidation(_Tree):
-    """How a day becomes a file."""
-
-    codec: Literal["blosc2-lz4", "zstd", "zlib"] = "blosc2-lz4"
-    versions: Annotated[int, Field(ge=0, le=100)] = 3
-    # New York time at which yesterday is consolidated: past midnight, plus room for late data.
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:20"
-
-
-class Dagster(_Tree):
-    """How capture shows itself in the Dagster UI."""
-
-    # An event-log entry costs 9 kB for ever: report every few minutes, never per micro-batch.
-    report_seconds: Annotated[float, Field(ge=5, le=86_400)] = 300.0
-
-
 class Settings(BaseSettings):
     """The whole tree. Environment over file over default: `EDC_CAPTURE__FLUSH_SECONDS=30`."""
 
@@ -254,6 +245,8 @@ class Settings(BaseSettings):
     webhook: Webhook = Webhook()
     consolidation: Consolidation = Consolidation()
     dagster: Dagster = Dagster()
+    alerts: Alerts = Alerts()
+    retention: Retention = Retention()
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -339,6 +332,11 @@ class Settings(BaseSettings):
         known = self._secrets.get(feed.secret_variable or "", "")
         return known or ("simulated" if feed.is_simulated else "")
 
+    @property
+    def alert_urls(self) -> list[str]:
+        """Where alerts go; they hold tokens, so they are secrets."""
+        return self._secrets.get(ALERT_URLS, "").split()
+
     def missing_secrets(self) -> list[str]:
         """One line for each variable that an enabled feed needs and the environment lacks."""
         return [
@@ -391,7 +389,7 @@ def _secret_variables(tree: Mapping[str, Any]) -> set[str]:
     for feed in feeds.values() if isinstance(feeds, Mapping) else ():
         if isinstance(feed, Mapping) and isinstance(feed.get("secret"), str):
             found.add(feed["secret"])
-    return {name for name in found if name}
+    return {name for name in found if name} | {ALERT_URLS}
 
 
 def _unknown_variables(environ: Mapping[str, str], secrets: set[str]) -> list[str]:
@@ -422,6 +420,8 @@ def _allowed_keys() -> dict[tuple[str, ...], list[str]]:
         ("webhook",): Webhook,
         ("consolidation",): Consolidation,
         ("dagster",): Dagster,
+        ("alerts",): Alerts,
+        ("retention",): Retention,
     }
     return {place: list(model.model_fields) for place, model in models.items()}
 
