@@ -2,23 +2,34 @@
 
 # No postponed annotations here: Dagster reads the types of `context` and of the result.
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import dagster as dg
 
+from edc_pipeline import __version__
 from edc_pipeline.defs.checks import CHECK_SPECS, check_results
 from edc_pipeline.defs.configuration import NotConfigured, plain_failure, settings_now
 from edc_pipeline.defs.micro_batch_report import MICRO_BATCHES
 from edc_pipeline.defs.partitions import day_and_event_type, partition_of
-from edc_pipeline.defs.what_it_holds import daily_file_metadata, schema_of_all_types
+from edc_pipeline.defs.what_it_holds import (
+    column_lineage,
+    daily_file_metadata,
+    schema_of_all_types,
+)
 
 GROUP: Final = "market_data"
+OWNERS: Final = ["team:market-data"]
+# So many runs that read or write whole days at once, whoever launched them: see dagster.yaml.
+POOL: Final = "whole_days"
 
 micro_batches: Final = dg.AssetSpec(
     MICRO_BATCHES,
     partitions_def=day_and_event_type,
     group_name=GROUP,
     kinds={"parquet"},
+    owners=OWNERS,
     description=(
         "What live capture has written to disk: small parquet files of one event type and one New"
         " York day, `spool/event_type=trade/day=2026-01-22/*.parquet`.\n\n"
@@ -35,13 +46,22 @@ micro_batches: Final = dg.AssetSpec(
     check_specs=CHECK_SPECS,
     group_name=GROUP,
     kinds={"hdf5", "pandas"},
-    metadata={"dagster/column_schema": schema_of_all_types()},
+    owners=OWNERS,
+    code_version=__version__,
+    pool=POOL,
+    metadata={
+        "dagster/column_schema": schema_of_all_types(),
+        "dagster/column_lineage": column_lineage(),
+    },
     description=(
         "One file for each New York day and event type, `daily/consol_feeds_trade_2026_01_22.h5`:"
         " all micro-batches of that day, repeats left out, in the order of `ts_event`.\n\n"
         "Any pandas reads it: `pd.read_hdf(path)`. Materialise a day again whenever you like:"
         " unchanged input leaves the file untouched, and a former file stays in place until the"
-        " new one is written and read back. Today's file is provisional."
+        " new one is written and read back.\n\n"
+        "A day is *provisional* until its sealing time, *sealed* when its ledger balances and its"
+        " gaps are stated, and *restated* when it has changed after that. A red check means: do"
+        " not trade on this file."
     ),
 )
 def consolidated_feeds(
@@ -52,30 +72,50 @@ def consolidated_feeds(
         consolidate,
         verify,
     )
+    from edc_pipeline.day_report.examine import examine  # noqa: PLC0415 - heavy
 
     day, event_type = partition_of(context.partition_key)
+    stages = Stages()
     try:
         settings = settings_now()
-        started = time.perf_counter()
-        made = consolidate(
-            settings.spool,
-            settings.daily,
-            event_type,
-            day,
-            codec=settings.consolidation.codec,
-            versions=settings.consolidation.versions,
-            sealing_at=settings.consolidation.at,
-        )
-        seconds = time.perf_counter() - started
+        with stages.of("consolidate"):
+            made = consolidate(
+                settings.spool,
+                settings.daily,
+                event_type,
+                day,
+                codec=settings.consolidation.codec,
+                versions=settings.consolidation.versions,
+                sealing_at=settings.consolidation.at,
+            )
     except (NotConfigured, CannotConsolidate) as reason:
         raise plain_failure(reason) from None
     for warning in made.warnings:
         context.log.warning(warning)
+    told = made.certificate
+    with stages.of("check"):
+        verified = verify(made.path)
+    with stages.of("examine"):
+        examined = examine(made.path, told)
     return dg.MaterializeResult(
-        metadata=daily_file_metadata(made, seconds),
-        check_results=check_results(made.path, made.certificate, verify(made.path)),
-        data_version=dg.DataVersion(made.certificate.content_hash),
+        metadata=daily_file_metadata(made, examined, stages.seconds),
+        check_results=check_results(settings.daily, told, verified, examined),
+        data_version=dg.DataVersion(told.content_hash),
+        tags={"edc/state": told.state.state},
     )
+
+
+class Stages:
+    """How long each stage of a materialisation took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
 
 
 wing: Final = dg.Definitions(assets=[micro_batches, consolidated_feeds])

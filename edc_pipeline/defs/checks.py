@@ -1,6 +1,15 @@
 """The checks of a daily file, as Dagster shows them. A red light means: do not trade on this file.
 
-None blocks: the file and its numbers are there to be looked at, and nothing downstream runs yet.
+| check | red | yellow |
+|---|---|---|
+| ledger_balances, no_duplicates, ordered, inside_its_day | whenever it fails | |
+| sane_prices | prices that can't be meant in more than one row of a hundred | in any row |
+| gaps | a feed missed more than a tenth of its session | any gap within a session |
+| usual_rows | a feed has less than a quarter of its usual rows | less than half, or thrice |
+| vendors_agree | a symbol's vendors are more than 5 % apart, in the middle | 0.5 % in any minute |
+
+What to do for each stands in docs/runbook. None blocks: the file and its numbers are there to be
+looked at. The rules stand in `consolidation.verification` and `day_report`.
 """
 
 from __future__ import annotations
@@ -13,10 +22,15 @@ import dagster as dg
 
 from edc_pipeline.defs.instants import new_york
 from edc_pipeline.defs.partitions import day_and_event_type
-from edc_pipeline.defs.sane_prices import find_insane
+from edc_pipeline.market_day import parse_day
 
 if TYPE_CHECKING:
     from edc_pipeline.consolidation import Certificate, Finding, Verification
+    from edc_pipeline.day_report.agreement import Agreement
+    from edc_pipeline.day_report.examine import Examined
+    from edc_pipeline.day_report.missed import Missed
+    from edc_pipeline.day_report.sane_prices import Insane
+    from edc_pipeline.day_report.usual import FeedRows
 
 ASSET: Final = dg.AssetKey("consolidated_feeds")
 _SHOWN: Final = 50  # rows of a table in a check's metadata; all of them are counted
@@ -41,20 +55,39 @@ _BY_RE_READING: Final[dict[str, tuple[str, frozenset[str]]]] = {
     ),
 }
 
-_WARNING: Final[dict[str, str]] = {
-    "sane_prices": "No price is zero or negative, no quote is crossed. Warns: vendors do send it.",
-    "gaps": "Times in which a feed may have spoken and we did not hear it. Warns.",
+_BY_LOOKING: Final[dict[str, str]] = {
+    "sane_prices": (
+        "Prices are positive, quotes are not crossed, nothing jumps by 15 robust deviations. Yellow"
+        " in a few rows, since vendors do send it; red in more than one of a hundred."
+    ),
+    "gaps": (
+        "Times within a session in which a feed may have spoken and we did not hear it. Red when a"
+        " feed missed more than a tenth of its session."
+    ),
+    "usual_rows": (
+        "As many rows as the median of this weekday in eight weeks, by feed. Yellow below a half or"
+        " above thrice, red below a quarter."
+    ),
+    "vendors_agree": (
+        "Vendors say the same price for a symbol in the same minute, within 0.5 %. Red when a"
+        " symbol's vendors are more than 5 % apart most of the time."
+    ),
 }
+
+CHECKS: Final = (*_BY_RE_READING, *_BY_LOOKING)
 
 
 def _check_specs() -> list[dg.AssetCheckSpec]:
-    described = {name: text for name, (text, _) in _BY_RE_READING.items()} | _WARNING
+    described = {name: text for name, (text, _) in _BY_RE_READING.items()} | _BY_LOOKING
     with warnings.catch_warnings():
         # In preview with 1.13: without it, the UI shows the last result whichever day it is of.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
-                name, asset=ASSET, description=text, partitions_def=day_and_event_type
+                name,
+                asset=ASSET,
+                description=f"{text} What to do: docs/runbook/{name}.md",
+                partitions_def=day_and_event_type,
             )
             for name, text in described.items()
         ]
@@ -64,12 +97,20 @@ CHECK_SPECS: Final = _check_specs()
 
 
 def check_results(
-    path: Path, certificate: Certificate, verified: Verification
+    daily: Path, certificate: Certificate, verified: Verification, examined: Examined
 ) -> list[dg.AssetCheckResult]:
+    from edc_pipeline.day_report.earlier import usual_rows  # noqa: PLC0415 - heavy
+    from edc_pipeline.day_report.missed import missed  # noqa: PLC0415
+
+    rows = {feed: counts.rows for feed, counts in certificate.feeds.items()}
+    usual = usual_rows(daily, certificate.event_type, parse_day(certificate.day), rows)
     return [
         *(_by_re_reading(name, verified) for name in _BY_RE_READING),
-        _sane_prices(path, certificate),
-        _gaps(certificate),
+        _sane_prices(examined.insane),
+        _gaps(certificate, missed(certificate)),
+        # A day that is not over has too few rows by its nature.
+        _usual_rows(usual, over=certificate.state.state != "provisional"),
+        _vendors_agree(examined.agreement),
     ]
 
 
@@ -96,8 +137,11 @@ def _by_re_reading(name: str, verified: Verification) -> dg.AssetCheckResult:
     )
 
 
-def _sane_prices(path: Path, certificate: Certificate) -> dg.AssetCheckResult:
-    insane = find_insane(path, certificate.event_type, show=_SHOWN)
+def _severity(*, red: bool) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if red else dg.AssetCheckSeverity.WARN
+
+
+def _sane_prices(insane: Insane) -> dg.AssetCheckResult:
     records = [
         dg.TableRecord(
             {
@@ -109,12 +153,12 @@ def _sane_prices(path: Path, certificate: Certificate) -> dg.AssetCheckResult:
                 "values": row.values,
             }
         )
-        for row in insane.shown
+        for row in sorted(insane.shown, key=lambda row: row.row)
     ]
     return dg.AssetCheckResult(
         check_name="sane_prices",
         passed=not insane.rows,
-        severity=dg.AssetCheckSeverity.WARN,
+        severity=_severity(red=insane.untradable),
         description=insane.in_words,
         metadata={
             "insane_rows": insane.rows,
@@ -124,22 +168,85 @@ def _sane_prices(path: Path, certificate: Certificate) -> dg.AssetCheckResult:
     )
 
 
-def _gaps(certificate: Certificate) -> dg.AssetCheckResult:
+def _gaps(certificate: Certificate, missed: list[Missed]) -> dg.AssetCheckResult:
     gaps = [g for g in certificate.gaps if g.state != "filled"]
-    seconds = sum(max(0, g.to_ns - g.from_ns) for g in gaps if g.to_ns is not None) / 1e9
+    within = [m for m in missed if m.gaps]
     still_open = sum(g.to_ns is None for g in gaps)
-    said = f"{len(gaps)} gaps, {seconds:,.0f} s in all" + (
-        f", {still_open} still open" if still_open else ""
-    )
+    said = "none known"
+    if gaps:
+        parts = [
+            f"{m.feed} missed {m.seconds:,.0f} s, {m.share:.1%} of its session" for m in within
+        ]
+        said = f"{len(gaps)} gaps: {'; '.join(parts) or 'all of them outside of sessions'}"
+        said += f"; {still_open} still open" if still_open else ""
     return dg.AssetCheckResult(
         check_name="gaps",
-        passed=not gaps,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=said if gaps else "none known",
+        passed=not within and not still_open,
+        severity=_severity(red=any(m.too_much for m in within)),
+        description=said,
         metadata={
             "gaps": len(gaps),
-            "gap_seconds": seconds,
+            "gap_seconds": sum(m.seconds for m in missed),
             **({"first_gaps": gaps_table(certificate)} if gaps else {}),
+        },
+    )
+
+
+def _usual_rows(feeds: list[FeedRows], *, over: bool) -> dg.AssetCheckResult:
+    odd = [f for f in feeds if f.verdict in {"few", "far too few", "many"}] if over else []
+    records = [
+        dg.TableRecord(
+            {
+                "feed": f.feed,
+                "rows": f.rows,
+                "usual": "" if f.usual is None else round(f.usual),
+                "days": f.days,
+                "verdict": f.verdict if over or f.usual is None else "the day is not over",
+            }
+        )
+        for f in feeds[:_SHOWN]
+    ]
+    words = [f"{f.feed}: {f.rows:,} rows, usually {f.usual:,.0f} ({f.verdict})" for f in odd]
+    unknown = sum(f.usual is None for f in feeds)
+    said = "; ".join(words) or (
+        "nothing to compare with yet" if unknown == len(feeds) else "as usual"
+    )
+    return dg.AssetCheckResult(
+        check_name="usual_rows",
+        passed=not odd,
+        severity=_severity(red=any(f.verdict == "far too few" for f in odd)),
+        description=said,
+        metadata={
+            "feeds_compared": len(feeds) - unknown,
+            **({"rows_by_feed": dg.MetadataValue.table(records)} if records else {}),
+        },
+    )
+
+
+def _vendors_agree(agreement: Agreement) -> dg.AssetCheckResult:
+    records = [
+        dg.TableRecord(
+            {
+                "symbol": d.symbol,
+                "vendors": " and ".join(d.vendors),
+                "minutes": d.minutes,
+                "apart": d.apart,
+                "middle": f"{d.middle:.2%}",
+                "worst": f"{d.worst:.2%}",
+                "worst_minute": f"{d.worst_minute // 60:02d}:{d.worst_minute % 60:02d}",
+            }
+        )
+        for d in agreement.pairs[:_SHOWN]
+    ]
+    return dg.AssetCheckResult(
+        check_name="vendors_agree",
+        passed=not agreement.apart,
+        severity=_severity(red=bool(agreement.another_market)),
+        description=agreement.in_words,
+        metadata={
+            "minutes_compared": agreement.compared,
+            "minutes_apart": agreement.apart,
+            **({"widest": dg.MetadataValue.table(records)} if records else {}),
         },
     )
 

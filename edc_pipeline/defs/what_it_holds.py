@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from edc_pipeline.consolidation import Certificate, Consolidated
+    from edc_pipeline.day_report.examine import Examined
+    from edc_pipeline.day_report.figures import Figures
 
 _PREVIEW_ROWS: Final = 6
+_FEEDS_SHOWN: Final = 50
 # What is the same in most rows of a preview only pushes the numbers out of sight.
 _NOT_IN_PREVIEW: Final = frozenset(
     {"ts_source", "asset_class", "vendor", "feed", "event_id", "seq"}
@@ -24,26 +29,41 @@ _NOT_IN_PREVIEW: Final = frozenset(
 )
 
 
-def daily_file_metadata(made: Consolidated, seconds: float) -> dict[str, dg.MetadataValue]:
+def daily_file_metadata(
+    made: Consolidated, examined: Examined, seconds: Mapping[str, float]
+) -> dict[str, dg.MetadataValue]:
+    from edc_pipeline.day_report.pictures import (  # noqa: PLC0415 - heavy
+        SMALL,
+        busiest_in_text,
+        events_per_minute,
+        latency_by_hour,
+    )
+
     told = made.certificate
     path = made.path.resolve()
     value = dg.MetadataValue
+    making = sum(s for stage, s in seconds.items() if stage not in {"check", "examine"})
     spans: dict[str, dg.MetadataValue] = {}
     if told.first_event is not None and told.last_event is not None:
         spans["first_event"] = value.text(new_york(told.first_event))
         spans["last_event"] = value.text(new_york(told.last_event))
     return {
         # What one looks for stands first; the UI keeps this order.
+        "state": value.text(f"{told.state.state}: {told.state.why}".removesuffix(": ")),
         "rows": value.int(told.rows),
         "rows_in": value.int(told.rows_in),
         "duplicates": value.int(told.duplicates.total),
         "symbols": value.int(told.symbols),
         **spans,
+        "events_per_minute": value.md(events_per_minute(examined.figures, told, SMALL)),
+        "latency_by_hour": value.md(latency_by_hour(examined.figures, SMALL)),
+        "busiest_symbols": value.md(busiest_in_text(examined.figures)),
+        "by_vendor": _by_vendor(told, examined.figures),
+        **({"gaps": gaps_table(told)} if told.gaps else {}),
         "preview": _preview(made.preview(_PREVIEW_ROWS)),
         "read_it": value.md(f'```python\nimport pandas as pd\npd.read_hdf("{path}")\n```'),
         "path": value.path(str(path)),
-        "by_feed": _by_feed(told),
-        **({"gaps": gaps_table(told)} if told.gaps else {}),
+        **_large_pictures(made, examined),
         "quarantined_frames": value.int(sum(f.quarantined for f in told.frames)),
         "duplicates_redelivered": value.int(told.duplicates.redelivered),
         "duplicates_other_connection": value.int(told.duplicates.other_connection),
@@ -51,8 +71,9 @@ def daily_file_metadata(made: Consolidated, seconds: float) -> dict[str, dg.Meta
         "micro_batches": value.int(len(told.inputs)),
         "micro_batches_set_aside": value.int(len(told.set_aside)),
         "bytes": value.int(path.stat().st_size),
-        "seconds": value.float(round(seconds, 3)),
-        "rows_per_second": value.float(round(told.rows_in / max(seconds, 1e-9), 1)),
+        "seconds": value.float(round(making, 3)),
+        **{f"seconds_{stage}": value.float(round(s, 3)) for stage, s in seconds.items()},
+        "rows_per_second": value.float(round(told.rows_in / max(making, 1e-9), 1)),
         "unchanged": value.bool(made.unchanged),
         "content_hash": value.text(told.content_hash),
         "dagster/row_count": value.int(told.rows),
@@ -60,7 +81,31 @@ def daily_file_metadata(made: Consolidated, seconds: float) -> dict[str, dg.Meta
     }
 
 
-def _by_feed(told: Certificate) -> dg.TableMetadataValue:
+def _large_pictures(made: Consolidated, examined: Examined) -> dict[str, dg.MetadataValue]:
+    """A point a minute, behind a button: 30 kB for ever in the event log. So not for a provisional
+    day, which is made again and again, nor for one that has not changed."""
+    from edc_pipeline.day_report.pictures import (  # noqa: PLC0415 - heavy
+        LARGE,
+        events_per_minute,
+        latency_by_hour,
+        prices_of_the_busiest,
+    )
+
+    told = made.certificate
+    if made.unchanged or told.state.state == "provisional":
+        return {}
+    drawn = (
+        events_per_minute(examined.figures, told, LARGE),
+        latency_by_hour(examined.figures, LARGE),
+        prices_of_the_busiest(examined.figures, LARGE),
+    )
+    return {"large_pictures": dg.MetadataValue.md("\n\n".join(drawn))}
+
+
+def _by_vendor(told: Certificate, figures: Figures) -> dg.TableMetadataValue:
+    quarantined: Counter[str] = Counter()
+    for frames in told.frames:
+        quarantined[f"{frames.vendor}/{frames.feed}"] += frames.quarantined
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -71,12 +116,24 @@ def _by_feed(told: Certificate) -> dg.TableMetadataValue:
                     "redelivered": n.duplicates.redelivered,
                     "other_connection": n.duplicates.other_connection,
                     "same_id": n.duplicates.same_id,
+                    "quarantined_frames": quarantined[feed],
+                    "latency_ms_p50": _latency_ms(figures, feed, 0.5),
+                    "latency_ms_p99": _latency_ms(figures, feed, 0.99),
                     "identity": n.identity,
                 }
             )
-            for feed, n in told.feeds.items()
+            for feed, n in sorted(told.feeds.items())[:_FEEDS_SHOWN]
         ]
     )
+
+
+def _latency_ms(figures: Figures, feed: str, q: float) -> str | float:
+    """Of the vendor, all its feeds together; nothing where it stamps no time."""
+    from edc_pipeline.day_report.figures import latency_quantile  # noqa: PLC0415 - heavy
+
+    counts = figures.latency.get(feed.partition("/")[0])
+    seconds = None if counts is None else latency_quantile(counts.sum(axis=0), q)
+    return "" if seconds is None else round(1000 * seconds, 1)
 
 
 def _preview(frame: pd.DataFrame) -> dg.TableMetadataValue:
@@ -121,3 +178,15 @@ def _column(column: Column, only: list[str] | str = "") -> dg.TableColumn:
     unit = f" [{column.unit}]" if column.unit and column.stored != "time" else ""
     types = f" ({' and '.join(only)} only)" if only else ""
     return dg.TableColumn(column.name, kind, f"{column.meaning}{unit}{types}")
+
+
+def column_lineage() -> dg.TableColumnLineage:
+    """Each column of a daily file is the micro-batches' column of that name; copies that the vendor
+    meant are numbered anew over the whole day, from the content and the connection."""
+    names = {c.name for event_type in EVENT_TYPES for c in COLUMNS[event_type]}
+    deps = {name: [dg.TableColumnDep(dg.AssetKey("micro_batches"), name)] for name in sorted(names)}
+    deps["occurrence"] = [
+        dg.TableColumnDep(dg.AssetKey("micro_batches"), name)
+        for name in ("connection", "frame", "occurrence")
+    ]
+    return dg.TableColumnLineage(deps)

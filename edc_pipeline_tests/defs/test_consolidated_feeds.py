@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from edc_pipeline.defs.assets import consolidated_feeds, micro_batches
+from edc_pipeline.defs.checks import CHECKS
 from edc_pipeline.defs.configuration import plain_failure
 from edc_pipeline.defs.partitions import key_of
 from edc_pipeline.events import EventType
@@ -66,7 +67,7 @@ def test_a_day_becomes_a_file(data: Path, instance: dg.DagsterInstance) -> None:
     assert says["rows_per_second"] > 0
     assert [r["symbol"] for r in rows_of(result, "preview")] == ["SPY"] * 3
     assert [r["price"] for r in rows_of(result, "preview")] == [100.0, 101.0, 102.0]
-    (by_feed,) = rows_of(result, "by_feed")
+    (by_feed,) = rows_of(result, "by_vendor")
     assert (by_feed["feed"], by_feed["rows_in"], by_feed["rows"]) == ("acme/tape", 6, 3)
     assert len(pd.read_hdf(says["path"])) == 3
 
@@ -83,7 +84,7 @@ def test_the_line_to_paste_works(data: Path, instance: dg.DagsterInstance) -> No
 def test_every_check_passes_on_a_good_day(data: Path, instance: dg.DagsterInstance) -> None:
     two_connections(data / "spool")
     assert {n: c.passed for n, c in checks(materialise(instance)).items()} == dict.fromkeys(
-        ["ledger_balances", "no_duplicates", "ordered", "inside_its_day", "sane_prices", "gaps"],
+        CHECKS,
         True,
     )
 

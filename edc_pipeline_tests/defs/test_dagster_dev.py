@@ -17,6 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from edc_pipeline.defs.checks import CHECKS
 from edc_pipeline.events import EVENT_TYPES
 from edc_pipeline.market_day import market_day
 from edc_pipeline.spool.layout import batch_files, days_in
@@ -158,14 +159,7 @@ def test_todays_partition_is_made(room: ControlRoom, collector: Owner) -> None:
     frame = pd.read_hdf(told["path"])
     assert len(frame) == told["rows"]
     checks = room.checks(run_id)
-    assert set(checks) == {
-        "ledger_balances",
-        "no_duplicates",
-        "ordered",
-        "inside_its_day",
-        "sane_prices",
-        "gaps",
-    }
+    assert set(checks) == set(CHECKS)
     red = {name: c for name, c in checks.items() if not c["success"] and c["severity"] == "ERROR"}
     assert red == {}
 
