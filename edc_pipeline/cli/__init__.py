@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "consolidate": "Make a day's files from the spool.",
     "verify": "Re-read daily files and check all that they claim.",
     "show": "Show what a daily file holds.",
+    "backfill": "Make the files of a span of days.",
+    "alert": "Tell whether alerts are heard.",
     "demo": "The whole way in under a minute, without a screen.",
     "dev": "The simulated exchange and the Dagster UI, together.",
 }
