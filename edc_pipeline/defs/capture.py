@@ -19,8 +19,10 @@ from edc_pipeline.defs.micro_batch_report import MicroBatchReporter
 if TYPE_CHECKING:
     from edc_pipeline.capture.report import Report
 
-# dagster.yaml allows one run with this tag at a time.
-ONE_AT_A_TIME: Final = {"edc/capture": "live"}
+# dagster.yaml allows two runs with this tag at a time: one, and for the minute of a hand-over the
+# next. That only one of them writes is held by the spool's lock.
+LIVE: Final = {"edc/capture": "live"}
+TAKES_OVER: Final = "edc/takes_over"
 # `edc dev` holds a lock on the file of this name for as long as it lives.
 DEV_LOCK_VARIABLE: Final = "DAGSTER_DEV_LOCK"
 
@@ -40,7 +42,7 @@ _LOOKED_AT: Final = 20  # latest runs; the back-off needs no more
 def capture_feeds(context: dg.OpExecutionContext) -> None:
     from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415 - heavy
-    from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
+    from edc_pipeline.spool.owner import SpoolIsOwned, current_owner  # noqa: PLC0415
 
     _log_to_compute_logs()
     try:
@@ -52,6 +54,7 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
             may_go_on=watchdog,
             on_report=MicroBatchReporter(context, settings),
             reload=settings_for_capture,
+            take_over=context.has_tag(TAKES_OVER) and current_owner(settings.spool)[0],
             report_every_s=settings.dagster.report_seconds,
         )
     except (NotConfigured, SpoolIsOwned, NoMetricsPort, CaptureFailed) as reason:
@@ -68,7 +71,7 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
 @dg.job(
     executor_def=dg.in_process_executor,
     # A second try of the same run would find what the sensor is for.
-    tags={**ONE_AT_A_TIME, "dagster/max_retries": "0"},
+    tags={**LIVE, "dagster/max_retries": "0"},
     description="Live capture: one long run, started by the sensor keep_capture_running.",
 )
 def capture() -> None:
@@ -141,8 +144,9 @@ def _log_to_compute_logs() -> None:
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Keeps one capture run alive: starts it, starts it anew when it died, and says in each"
-        " tick what capture is doing. Stop this sensor, then terminate the run, to stop capture."
+        "Keeps one capture run alive: starts it, starts it anew when it died, lets it hand over to"
+        " the next once a day (`dagster.rotate_at`), and says in each tick what capture is doing."
+        " Stop this sensor, then terminate the run, to stop capture."
     ),
 )
 def keep_capture_running(
@@ -156,7 +160,8 @@ def keep_capture_running(
         return dg.SkipReason(f"capture can't start: {reason}")
     held, owner = current_owner(settings.spool)
     decision = decide(
-        held, owner, last_report(settings.spool), capture_runs(context.instance), time.time()
+        *(held, owner, last_report(settings.spool), capture_runs(context.instance), time.time()),
+        rotate_at=settings.dagster.rotate_at,
     )
     if decision.hand_over is not None:
         hand_over(context.instance, decision.hand_over)
@@ -166,7 +171,10 @@ def keep_capture_running(
         return dg.SkipReason(decision.say)
     context.log.info(decision.say)
     # No run_key: the next start after this one is meant as well.
-    return dg.RunRequest(tags={"edc/feeds": ", ".join(settings.enabled_feeds)})
+    tags = {"edc/feeds": ", ".join(settings.enabled_feeds)}
+    return dg.RunRequest(
+        tags={**tags, TAKES_OVER: owner.run_id} if decision.take_over and owner else tags
+    )
 
 
 def capture_runs(instance: dg.DagsterInstance) -> list[HostRun]:
@@ -180,6 +188,7 @@ def capture_runs(instance: dg.DagsterInstance) -> list[HostRun]:
             started_at=r.start_time,
             ended_at=r.end_time,
             orphaned=ORPHANED in r.dagster_run.tags,
+            takes_over=TAKES_OVER in r.dagster_run.tags,
         )
         for r in records
     ]

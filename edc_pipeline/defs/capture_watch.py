@@ -22,6 +22,8 @@ LIVE: Final = frozenset({"QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCEL
 STARTING_S: Final = 60.0
 # From the last word of a drained collector to the end of its run: a report and a few log entries.
 ENDING_S: Final = 30.0
+# To connect, hear every feed, and wait for an owner that drains for as long as it may (10 min).
+TAKING_OVER_S: Final = 720.0
 # A live collector writes its status every 2 s; one killed leaves a word no older than that.
 SILENT_S: Final = 5.0
 
@@ -31,6 +33,8 @@ _QUICK_S: Final = 60.0
 _FREE_TRIES: Final = 2
 _FIRST_WAIT_S: Final = 30.0
 _LONGEST_WAIT_S: Final = 600.0
+
+_ROTATION_WINDOW_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class HostRun:
     started_at: float | None = None
     ended_at: float | None = None
     orphaned: bool = False  # its worker says that its code server has died
+    takes_over: bool = False  # started to take the spool over from the run before
 
     @property
     def live(self) -> bool:
@@ -57,6 +62,7 @@ class HostRun:
 class Decision:
     say: str  # what capture is doing, for the tick's text
     start: bool = False
+    take_over: bool = False  # the run that is started hears the feeds before the owner lets go
     lost: tuple[HostRun, ...] = ()  # believed live, but nobody collects for them
     hand_over: HostRun | None = None  # collects, but out of the reach of Terminate
 
@@ -67,15 +73,30 @@ def decide(
     report: Report | None,
     runs: Sequence[HostRun],
     now: float,
+    rotate_at: str = "",
 ) -> Decision:
-    """`runs`: the latest first. `report`: what the last collector said last."""
+    """`runs`: the latest first. `report`: what the last collector said last. `rotate_at`: the time
+    of day in New York at which a run hands over to the next."""
     owning = owner.run_id if held and owner else ""
     others = [r for r in runs if r.live and r.run_id != owning]
-    lost = tuple(r for r in others if _is_lost(r, report, now))
+    lost = tuple(r for r in others if _is_lost(r, report, now, held=held))
     if held:
-        orphan = next((r for r in runs if r.run_id == owning and r.orphaned), None)
-        hand_over = orphan if orphan and orphan.status == "STARTED" else None
-        return Decision(_who_collects(owner, report, runs), lost=lost, hand_over=hand_over)
+        mine = next((r for r in runs if r.run_id == owning), None)
+        hand_over = mine if mine and mine.orphaned and mine.status == "STARTED" else None
+        say = _who_collects(owner, report, runs)
+        heirs = [r for r in others if r not in lost and r.takes_over]
+        if heirs:
+            return Decision(f"{say}; run {heirs[0].name} takes over", lost=lost)
+        if mine and not hand_over and mine.status == "STARTED":
+            tried = max((r.created_at for r in runs if r.takes_over and r != mine), default=0.0)
+            if is_rotation_due(mine.started_at or mine.created_at, tried, now, rotate_at):
+                return Decision(
+                    f"{say}; a new run takes over, as every day at {rotate_at}",
+                    start=True,
+                    take_over=True,
+                    lost=lost,
+                )
+        return Decision(say, lost=lost, hand_over=hand_over)
     pending = [r for r in others if r not in lost]
     if pending:
         return Decision(_what_is_pending(pending[0], report), lost=lost)
@@ -91,9 +112,26 @@ def decide(
     return Decision("starting capture", start=True, lost=lost)
 
 
-def _is_lost(run: HostRun, report: Report | None, now: float) -> bool:
+def is_rotation_due(began: float, tried: float, now: float, rotate_at: str) -> bool:
+    """Whether a run that began before today's `rotate_at` should hand over now.
+
+    Only within an hour of that time: later is no quiet moment, and tomorrow is early enough. And
+    only once: a hand-over that did not come about leaves the owner where it is.
+    """
+    if not rotate_at:
+        return False
+    hour, minute = map(int, rotate_at.split(":"))
+    here = datetime.fromtimestamp(now, MARKET_ZONE)
+    moment = here.replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp()
+    return moment <= now < moment + _ROTATION_WINDOW_S and began < moment and tried < moment
+
+
+def _is_lost(run: HostRun, report: Report | None, now: float, *, held: bool) -> bool:
     if run.status == "QUEUED":
         return False  # it waits for its turn, and nobody can say how long
+    if run.takes_over and (held or (report and now <= report.at / 1e9 + SILENT_S)):
+        # It says nothing and owns nothing until the owner has drained and let go.
+        return now > (run.started_at or run.created_at) + TAKING_OVER_S
     if report is not None and report.run_id == run.run_id:
         return now > report.at / 1e9 + (ENDING_S if report.stopping else SILENT_S)
     return now > (run.started_at or run.created_at) + STARTING_S

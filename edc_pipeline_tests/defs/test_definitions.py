@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from edc_pipeline.definitions import defs
+from edc_pipeline.defs.checks import CHECKS
 from edc_pipeline.defs.partitions import day_and_event_type, key_of, partition_of
 from edc_pipeline.defs.what_it_holds import schema_of
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
@@ -18,6 +19,7 @@ from edc_pipeline_tests.defs.control_room import REPOSITORY
 
 MICRO_BATCHES = dg.AssetKey("micro_batches")
 CONSOLIDATED = dg.AssetKey("consolidated_feeds")
+DAY_REPORT = dg.AssetKey("day_report")
 
 
 def test_the_names_of_the_contract() -> None:
@@ -25,10 +27,14 @@ def test_the_names_of_the_contract() -> None:
     assert {j.name for j in repository.get_all_jobs() if not j.name.startswith("__")} == {
         "capture",
         "consolidate",
+        "day_reports",
     }
     assert {s.name for s in repository.sensor_defs} == {
         "keep_capture_running",
         "late_micro_batches",
+        "refresh_today",
+        "tell_what_is_wrong",
+        "write_day_reports",
     }
     assert [s.name for s in repository.schedule_defs] == ["daily_consolidation"]
 
@@ -43,22 +49,20 @@ def test_what_is_switched_on_by_itself() -> None:
 
 def test_the_asset_graph() -> None:
     graph = defs.resolve_asset_graph()
-    assert graph.get_all_asset_keys() == {MICRO_BATCHES, CONSOLIDATED}
+    assert graph.get_all_asset_keys() == {MICRO_BATCHES, CONSOLIDATED, DAY_REPORT}
+    assert graph.get(DAY_REPORT).parent_keys == {CONSOLIDATED}
+    for node in (graph.get(key) for key in graph.get_all_asset_keys()):
+        assert node.owners == ["team:market-data"]
+        assert node.group_name == "market_data"
+        assert node.kinds
+        assert node.description
+        assert len(node.description) > 200
     assert graph.get(CONSOLIDATED).parent_keys == {MICRO_BATCHES}
     assert not graph.get(MICRO_BATCHES).is_materializable
     assert graph.get(CONSOLIDATED).backfill_policy is None
     for node in (graph.get(MICRO_BATCHES), graph.get(CONSOLIDATED)):
         assert node.partitions_def == day_and_event_type
-        assert node.description
-        assert len(node.description) > 200
-    assert {k.name for k in graph.asset_check_keys if k.asset_key == CONSOLIDATED} == {
-        "ledger_balances",
-        "no_duplicates",
-        "ordered",
-        "inside_its_day",
-        "sane_prices",
-        "gaps",
-    }
+    assert {k.name for k in graph.asset_check_keys if k.asset_key == CONSOLIDATED} == set(CHECKS)
 
 
 def test_a_launch_takes_one_process() -> None:
@@ -71,7 +75,8 @@ def test_capture_is_not_retried_and_alone() -> None:
     assert tags["dagster/max_retries"] == "0"
     limits = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())["concurrency"]["runs"]
     (limit,) = limits["tag_concurrency_limits"]
-    assert (limit["key"] in tags, limit["limit"]) == (True, 1)
+    # One, and its successor while it takes over.
+    assert (limit["key"] in tags, limit["limit"]) == (True, 2)
 
 
 def test_one_name_for_the_code_location() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 from pathlib import Path
@@ -15,9 +16,12 @@ from edc_pipeline.defs.capture_watch import (
     ENDING_S,
     SILENT_S,
     STARTING_S,
+    Decision,
     HostRun,
     decide,
+    is_rotation_due,
 )
+from edc_pipeline.market_day import MARKET_ZONE
 from edc_pipeline.spool.owner import Owner, own_spool
 from edc_pipeline.spool.status import write_status
 from edc_pipeline_tests.defs.conftest import write_feeds
@@ -169,6 +173,78 @@ def test_a_run_that_had_worked_is_replaced_at_once() -> None:
     worked = run("FAILURE", age_s=3600, ended_at=NOW - 20)
     assert decide(False, None, None, [worked] * 9, NOW).start
     assert decide(False, None, None, [quick, quick, worked, quick], NOW).start
+
+
+# The daily hand-over
+
+EVENING = dt.datetime(2026, 1, 22, 20, 15, tzinfo=MARKET_ZONE).timestamp()
+
+
+def evening(minutes: float, *others: HostRun, began_h: float = 20) -> Decision:
+    """What is decided so many minutes after a quarter past eight, for a run of the day."""
+    now = EVENING + 60 * minutes
+    began = EVENING - 3600 * began_h
+    mine = run(created_at=began, started_at=began)
+    return decide(True, owner(), None, [*others, mine], now, "20:15")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "began_h", "over"),
+    [
+        (-1, 20, False),
+        (0, 20, True),
+        (59, 20, True),
+        (61, 20, False),  # no quiet moment any more: tomorrow
+        (10, -0.1, False),  # began at 20:21: it is today's successor
+        (1440, 0.5, True),  # the next evening
+    ],
+)
+def test_a_run_hands_over_once_a_day(minutes: float, began_h: float, over: bool) -> None:
+    decision = evening(minutes, began_h=began_h)
+    assert (decision.start, decision.take_over) == (over, over)
+    assert decision.lost == ()
+
+
+@pytest.mark.parametrize(
+    "day",
+    [dt.date(2026, 3, 8), dt.date(2026, 11, 1)],
+)
+def test_it_hands_over_by_new_yorks_clock(day: dt.date) -> None:
+    at = dt.datetime(day.year, day.month, day.day, 20, 15, tzinfo=MARKET_ZONE).timestamp()
+    assert is_rotation_due(at - 80_000, 0.0, at, "20:15")
+    assert not is_rotation_due(at - 80_000, 0.0, at - 1, "20:15")
+
+
+def test_no_rotation_where_it_is_switched_off() -> None:
+    assert not is_rotation_due(EVENING - 80_000, 0.0, EVENING, "")
+
+
+def heir(status: str, minutes: float) -> HostRun:
+    at = EVENING + 60 * minutes
+    return run(status, run_id="33334444-cccc", created_at=at, started_at=at, takes_over=True)
+
+
+def test_the_heir_is_waited_for_and_not_lost() -> None:
+    for minutes in (1, 5, 11):
+        decision = evening(minutes, heir("STARTED", 0.5))
+        assert (decision.start, decision.lost) == (False, ())
+        assert "run 33334444 takes over" in decision.say
+
+
+def test_an_heir_that_never_took_over_is_lost_and_not_tried_again_today() -> None:
+    (lost,) = evening(14, heir("STARTED", 0.5)).lost
+    assert lost.run_id == "33334444-cccc"
+    assert not evening(20, heir("FAILURE", 0.5)).start
+    tomorrow = evening(1440, heir("FAILURE", 0.5))
+    assert tomorrow.take_over
+
+
+def test_between_two_owners_nobody_is_lost() -> None:
+    """The former has drained and let go this moment; the heir has not got the lock yet."""
+    said = report(age_s=1, stopping="handed over")
+    taking = run(run_id="33334444-cccc", age_s=120, takes_over=True)
+    decision = decide(False, None, said, [taking, run("SUCCESS")], NOW, "20:15")
+    assert (decision.start, decision.lost) == (False, ())
 
 
 # The sensor around it
