@@ -94,6 +94,7 @@ class FeedConnection:
         self.state.connections += 1
         self.state.standing[self.shard.number] += 1
         self.state.reconnects += self.opens > 0
+        self.state.symbol_refused = False  # asked anew, it is refused anew
         name = self.state.source.name
         connection = f"{self.host.collector}/{name}/{self.number}.{next(self.names)}"
         self.line = self.host.open_line(self.state, self.feed, connection, self.shard)

@@ -59,6 +59,9 @@ class FeedState:
     drift: Drift = field(default_factory=Drift)
     silent: bool = False  # connected, and the gap is the vendor's saying nothing
     subscription: str = ""  # what is the matter with it; empty: nothing
+    symbol_refused: bool = (
+        False  # it is that a symbol was refused, since a connection was opened last
+    )
     silent_symbols: list[str] = field(default_factory=list)
     waits: bool = False  # for its turn, as a newcomer does for the port of the former collector
     refused: Counter[str] = field(default_factory=Counter)  # calls, by the reason
@@ -207,7 +210,8 @@ class Intake:
         replies: Sequence[str] = reading.replies
         said = reading.control
         if said is None or said.kind in _AT_PEACE:
-            if said is not None and said.kind == "acknowledged":
+            # What one symbol's confirmation says does not undo another one's refusal.
+            if said is not None and said.kind == "acknowledged" and not state.symbol_refused:
                 state.subscription = ""
             return Heard(data=bool(reading.events), replies=replies)
         return _problem(state, said, replies)
@@ -222,6 +226,7 @@ def _problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
             return Heard(give_up=f"the vendor refused: {said.detail}")
         case "refused":
             state.last_problem = state.subscription = f"subscription refused: {said.detail}"
+            state.symbol_refused = True
             log.error("%s: %s", name, state.last_problem)
         case _:
             state.last_problem = f"vendor error: {said.detail}"

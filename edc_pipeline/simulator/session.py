@@ -21,6 +21,8 @@ class Terms:
 
     token: str | None = None  # None: any that is not empty
     iex_agreement: bool = True  # Tiingo: without it, levels 0 and 5 of /iex are refused
+    connections: int | None = None  # of one key; None: as many as the vendor allows
+    symbols: int | None = None  # of one connection; None: as many as the vendor allows
 
 
 # A snapshot repeats, to one who subscribes, what was told before.
@@ -45,10 +47,7 @@ class Session(Protocol):
         """None before anything is subscribed; equal for two connections that asked for the same."""
         ...
 
-    @property
-    def refused(self) -> bool:
-        """True when the vendor would now close the connection, once its replies are out."""
-        ...
+    refused: bool  # True when the vendor would now close the connection, once its replies are out
 
     def greeting(self) -> list[Reply]:
         """What the vendor says before it is asked anything."""

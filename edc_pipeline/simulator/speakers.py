@@ -7,17 +7,27 @@ from typing import Final
 
 from edc_pipeline.simulator.binance import Binance
 from edc_pipeline.simulator.coinbase import Coinbase
+from edc_pipeline.simulator.finage import Finage
+from edc_pipeline.simulator.finnhub import Finnhub
+from edc_pipeline.simulator.fmp import Fmp
 from edc_pipeline.simulator.kraken import Kraken
+from edc_pipeline.simulator.massive import Massive
 from edc_pipeline.simulator.rest import SpeaksRest
 from edc_pipeline.simulator.session import Speaks
 from edc_pipeline.simulator.tiingo import Tiingo
 from edc_pipeline.simulator.tiingo_rest import TiingoRest
+from edc_pipeline.simulator.twelve_data import TwelveData
 
 SPEAKERS: Final[Mapping[str, Speaks]] = {
+    "finage": Finage,
+    "finnhub": Finnhub,
+    "fmp": Fmp,
+    "massive": Massive,
     "tiingo": Tiingo,
     "binance": Binance,
     "coinbase": Coinbase,
     "kraken": Kraken,
+    "twelve_data": TwelveData,
 }
 
 RESTS: Final[Mapping[str, SpeaksRest]] = {

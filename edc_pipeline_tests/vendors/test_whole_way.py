@@ -60,9 +60,40 @@ def quotes_without_sizes(tick: Tick, symbol: str) -> Iterator[Key]:
         yield ("quote", tick.ts_ns, symbol, tick.bid, float("nan"), tick.ask, float("nan"))
 
 
+def quotes_in_lots(tick: Tick, symbol: str) -> Iterator[Key]:
+    if tick.kind == QUOTE:
+        sizes = tick.bid_size / 100, tick.ask_size / 100
+        yield ("quote", tick.ts_ns, symbol, tick.bid, sizes[0], tick.ask, sizes[1])
+
+
 def last_prices(tick: Tick, symbol: str) -> Iterator[Key]:
-    if tick.kind == TRADE:
+    """Of what has no trades, the mids."""
+    mid = (tick.bid + tick.ask) / 2
+    if symbol not in FX and tick.kind == TRADE:
         yield ("ref_px", tick.ts_ns, symbol, tick.price)
+    elif symbol in FX and not isnan(mid):
+        yield ("ref_px", tick.ts_ns, symbol, mid)
+
+
+def finnhub_trades(tick: Tick, symbol: str) -> Iterator[Key]:
+    """Of a coin those of one exchange; of a currency the mids, with no volume."""
+    if symbol in FX:
+        for _, ts, _, mid in last_prices(tick, symbol):
+            yield ("trade", ts, symbol, mid, 0.0)
+    elif symbol not in COINS or tick.venue == 0:
+        yield from trades(tick, symbol)
+
+
+def in_ms(ts_ns: int) -> int:
+    return ts_ns // 10**6 * 10**6
+
+
+def in_seconds(ts_ns: int) -> int:
+    return ts_ns // 10**9 * 10**9
+
+
+def through_a_float(ts_ns: int) -> int:
+    return int(float(ts_ns))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +105,7 @@ class Way:
     symbols: tuple[str, ...]
     tells: tuple[Tells, ...]  # what the daily files must hold of a tick
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    clock_ns: int = 1  # the vendor's stamps are whole multiples of this
+    stamp: Callable[[int], int] = int  # what the vendor leaves of a nanosecond stamp
     heartbeats: bool = True
     # A symbol that the server does not have. "": it is accepted, and stays silent.
     refused: str = ""
@@ -185,6 +216,90 @@ WAYS: Final = (
         needs_key=False,
         messages=2,
     ),
+    Way(
+        vendor="massive",
+        feed="stocks",
+        symbols=STOCKS,
+        tells=(trades, quotes_in_lots),
+        stamp=in_ms,
+        heartbeats=False,
+        refused="ZZZZ",
+    ),
+    Way(
+        vendor="massive",
+        feed="forex",
+        symbols=FX,
+        tells=(quotes_without_sizes,),
+        stamp=in_ms,
+        heartbeats=False,
+        refused="XXX/YYY",
+    ),
+    Way(
+        vendor="massive",
+        feed="crypto",
+        symbols=COINS,
+        tells=(trades, quotes),
+        stamp=in_ms,
+        heartbeats=False,
+    ),
+    Way(
+        vendor="finnhub",
+        feed="trades",
+        symbols=(*STOCKS, *FX, *COINS),
+        tells=(finnhub_trades,),
+        stamp=in_ms,
+        messages=7,
+    ),
+    Way(
+        vendor="finage",
+        feed="stocks",
+        symbols=("AAPL", "BRK.B"),
+        tells=(quotes,),
+        stamp=in_ms,
+        heartbeats=False,
+    ),
+    Way(
+        vendor="finage",
+        feed="etf",
+        symbols=("SPY",),
+        tells=(quotes,),
+        stamp=in_seconds,
+        heartbeats=False,
+    ),
+    Way(
+        vendor="finage",
+        feed="forex",
+        symbols=FX,
+        tells=(quotes_without_sizes,),
+        stamp=in_ms,
+        heartbeats=False,
+    ),
+    Way(
+        vendor="finage",
+        feed="crypto",
+        symbols=COINS,
+        tells=(trades,),
+        stamp=in_ms,
+        heartbeats=False,
+    ),
+    Way(
+        vendor="fmp",
+        feed="stocks",
+        symbols=STOCKS,
+        tells=(trades_and_breaks, quotes),
+        stamp=through_a_float,
+        refused="ZZZZ",
+    ),
+    Way(vendor="fmp", feed="forex", symbols=FX, tells=(quotes,), stamp=through_a_float),
+    Way(vendor="fmp", feed="crypto", symbols=COINS, tells=(trades, quotes), stamp=through_a_float),
+    Way(
+        vendor="twelve_data",
+        feed="price",
+        symbols=("SPY", "BRK.B", "EUR/USD", "BTC/USD"),
+        tells=(last_prices,),
+        stamp=in_seconds,
+        refused="ZZZZ",
+    ),
 )
 ways = pytest.mark.parametrize("way", WAYS, ids=str)
 
@@ -222,8 +337,7 @@ class Market:
         symbol = self._way.symbols[tick.instrument]
         for tells in self._way.tells:
             for kind, ts, *rest in tells(tick, symbol):
-                clock_ns = self._way.clock_ns
-                yield canonical(kind, None if ts is None else ts // clock_ns * clock_ns, *rest)
+                yield canonical(kind, None if ts is None else self._way.stamp(ts), *rest)
 
 
 class Overheard:
@@ -246,7 +360,7 @@ class Overheard:
 
     @refused.setter
     def refused(self, value: bool) -> None:
-        self._session.refused = value  # type: ignore[misc]
+        self._session.refused = value
 
     def greeting(self) -> list[Reply]:
         return self._session.greeting()
@@ -326,8 +440,24 @@ def run(scenario: Callable[[], Any]) -> None:
     asyncio.run(bounded())
 
 
+def hurry(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said every so many seconds is said often, and waited for shortly."""
+    feeds = VENDORS[way.vendor].feeds
+    spec = feeds[way.feed]
+    customs = spec.websocket
+    if customs.keepalive is not None:
+        customs = dataclasses.replace(customs, keepalive=(customs.keepalive[0], 0.05))
+    within_s = None if spec.acknowledges_within_s is None else 0.5
+    quick = dataclasses.replace(spec, acknowledges_within_s=within_s, websocket=customs)
+    monkeypatch.setitem(feeds, way.feed, quick)
+
+
 @ways
-def test_the_daily_files_hold_what_the_market_did(way: Way, tmp_path: Path) -> None:
+def test_the_daily_files_hold_what_the_market_did(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(way, monkeypatch)
+
     async def scenario() -> None:
         market = Market(way)
         async with market.exchange(heartbeat_s=0.05) as exchange:
@@ -375,9 +505,7 @@ def test_a_refused_key_ends_the_feed_and_is_told(way: Way, tmp_path: Path) -> No
 def test_a_refused_symbol_is_told_and_the_others_come(
     way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = dataclasses.replace(VENDORS[way.vendor].feeds[way.feed], acknowledges_within_s=0.5)
-    if VENDORS[way.vendor].feeds[way.feed].acknowledges_within_s is not None:
-        monkeypatch.setitem(VENDORS[way.vendor].feeds, way.feed, quick)
+    hurry(way, monkeypatch)
 
     async def scenario() -> None:
         async with Market(way).exchange() as exchange:
