@@ -91,16 +91,17 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def url_mistakes(url: str, *, plaintext: bool) -> list[str]:
+def url_mistakes(url: str, *, plaintext: bool, scheme: str = "ws") -> list[str]:
+    """`scheme` is the unencrypted one: ws or http."""
     if not url:
         return []
     parts = urlsplit(url)
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        return [f"url: {url!r} is not a ws:// or wss:// address"]
-    if parts.scheme == "ws" and not plaintext and not is_this_machine(parts.hostname):
+    if parts.scheme not in {scheme, f"{scheme}s"} or not parts.hostname:
+        return [f"url: {url!r} is not a {scheme}:// or {scheme}s:// address"]
+    if parts.scheme == scheme and not plaintext and not is_this_machine(parts.hostname):
         return [
             f"url: {url!r} would send the key and the data unencrypted;"
-            " use wss://, or set plaintext: true if that is meant"
+            f" use {scheme}s://, or set plaintext: true if that is meant"
         ]
     return []
 

@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from edc_pipeline.environment import NESTED, PREFIX, NotJson, read_environment, top_key
 from edc_pipeline.events import AssetClass
+from edc_pipeline.polling_plan import Plan, PollHours, class_of_spelling, plan_mistakes
 from edc_pipeline.setting_mistakes import is_this_machine, listed, meant, told, url_mistakes
 from edc_pipeline.settings_of_days import (
     ALERT_URLS,
@@ -43,7 +44,15 @@ from edc_pipeline.settings_of_days import (
     Retention,
 )
 from edc_pipeline.vendors import VENDORS, named
-from edc_pipeline.vendors.contract import FeedSpec, Subscription, Vendor, Websocket
+from edc_pipeline.vendors.contract import (
+    EVERY_POLL,
+    Budget,
+    FeedSpec,
+    Period,
+    Subscription,
+    Vendor,
+    Websocket,
+)
 from edc_pipeline.vendors.shards import beyond_limit
 from edc_pipeline.yaml_lines import YamlFile, YamlMistake, read_yaml
 
@@ -90,8 +99,13 @@ class Feed(_Tree):
     # The variable that holds this feed's key, where the vendor's own will not do. Never the key.
     secret: str = ""
     url: str = ""
-    plaintext: bool = False  # allow ws:// to a host that is not this machine
+    plaintext: bool = False  # allow ws:// or http:// to a host that is not this machine
     enabled: bool = True
+    # Of a polled feed: seconds between two requests for the same (the vendor's file has a default),
+    # the requests that a better plan than the free one allows, and when to ask.
+    every: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    budget: dict[Period, Annotated[int, Field(ge=1, le=1_000_000_000)]] = {}
+    hours: PollHours | None = None
 
     @field_validator("vendor")
     @classmethod
@@ -109,7 +123,9 @@ class Feed(_Tree):
                 f"feed: {self.vendor} has no feed {self.feed!r}{meant(self.feed, feeds)};"
                 f" it has: {listed(feeds)}"
             )
-        wrong = [f"options: {m}" for m in self.spec.check_options(self.options)]
+        polled = self.spec.polling is not None
+        of_vendor = {k: v for k, v in self.options.items() if not (polled and k == EVERY_POLL)}
+        wrong = [f"options: {m}" for m in self.spec.check_options(of_vendor)]
         if bool(self.symbols) == self.all_symbols:
             wrong.append("symbols: name the symbols wanted, or set all_symbols: true, not both")
         elif self.all_symbols and not self.spec.all_symbols:
@@ -120,10 +136,12 @@ class Feed(_Tree):
                 wrong.append(f"symbols: {symbol!r} {fault}")
         if self.secret and not _VARIABLE.fullmatch(self.secret):
             wrong.append("secret: names a variable of the environment, as EDC_MY_FEED_SECRET")
+        wrong += _polled_mistakes(self)
         if self.spec.way_in == "webhook":
             wrong += _called_mistakes(self)
         else:
-            wrong += url_mistakes(self.url, plaintext=self.plaintext)
+            scheme = "http" if polled else "ws"
+            wrong += url_mistakes(self.url, plaintext=self.plaintext, scheme=scheme)
             if not self.address:
                 title = self.vendor_rules.title
                 wrong.append(
@@ -165,6 +183,35 @@ class Feed(_Tree):
     def is_simulated(self) -> bool:
         """On this machine no vendor asks for a key."""
         return is_this_machine(urlsplit(self.address).hostname or "")
+
+    @property
+    def key(self) -> str:
+        """What feeds that share a vendor's limits have in common: its key, and where it is used."""
+        own = f":{self.secret}" if self.secret else ""
+        where = f"@{urlsplit(self.address).netloc}" if self.is_simulated else ""
+        return f"{self.vendor}{own}{where}"
+
+    def plan(self, name: str) -> Plan:
+        """What a polled feed asks for."""
+        polling = self.spec.polling
+        assert polling is not None
+        classes = {
+            self.asset_classes.get(s, class_of_spelling(s, self.spec.asset_class))
+            for s in self.symbols
+        }
+        stated = tuple(Budget(n, per) for per, n in self.budget.items())
+        return Plan(
+            name=name,
+            title=self.vendor_rules.title,
+            key=self.key,
+            symbols=len(self.symbols),
+            requests=len(polling.requests(self.subscription)),
+            every_s=polling.every_s if self.every is None else self.every,
+            asset_classes=frozenset(classes or {self.spec.asset_class}),
+            hours=self.hours or "regular",
+            budgets=stated or polling.budgets,
+            stated=bool(stated),
+        )
 
     @property
     def subscription(self) -> Subscription:
@@ -309,6 +356,11 @@ class Settings(BaseSettings):
     def enabled_feeds(self) -> dict[str, Feed]:
         return {name: feed for name, feed in self.feeds.items() if feed.enabled}
 
+    @property
+    def polling_plans(self) -> list[Plan]:
+        feeds = self.enabled_feeds.items()
+        return [feed.plan(name) for name, feed in feeds if feed.spec.polling is not None]
+
     def with_feeds(self, other: Settings) -> Settings:
         """These settings with the feeds, and the keys, of others."""
         mine = {name: getattr(self, name) for name in type(self).model_fields}
@@ -366,6 +418,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         mistakes += [told(e, file, variables, allowed) for e in found]
         raise SettingsMistakes(mistakes) from None
     if mistakes:
+        raise SettingsMistakes(mistakes)
+    if mistakes := [
+        f"{file.place(('feeds', name, 'every'))}: feeds.{name}: {wrong}"
+        for name, wrong in plan_mistakes(settings.polling_plans).items()
+    ]:
         raise SettingsMistakes(mistakes)
     settings._secrets.update({name: environ[name] for name in secrets if environ.get(name)})
     return settings
@@ -432,4 +489,22 @@ def _called_mistakes(feed: Feed) -> list[str]:
         wrong.append("url: the vendor calls us; where is set in webhook.host and webhook.port")
     if feed.connections != 1:
         wrong.append(f"connections = {feed.connections}: a feed that is called has one way in")
+    return wrong
+
+
+def _polled_mistakes(feed: Feed) -> list[str]:
+    if feed.spec.polling is None:
+        set_here = {"every": feed.every, "budget": feed.budget, "hours": feed.hours}
+        return [
+            f"{name}: {feed.vendor} {feed.feed} is not polled, this setting means nothing"
+            for name, value in set_here.items()
+            if value
+        ]
+    wrong = []
+    if feed.connections != 1:
+        wrong.append(f"connections = {feed.connections}: what is polled is asked once: set every")
+    if not isinstance(feed.options.get(EVERY_POLL, False), bool):
+        wrong.append(f"options: {EVERY_POLL} is true or false")
+    if feed.symbols and not feed.spec.polling.requests(feed.subscription):
+        wrong.append("symbols: there is nothing to ask for")
     return wrong

@@ -115,7 +115,7 @@ class CalledFeeds:
         """Take what is delivered to this feed until `stop`."""
         state.waits = True
         self._listener.awaited.add(state.source.name)
-        if not await _unless(stop, self._ours) or not await self._port(state, stop):
+        if not await unless(stop, self._ours) or not await self._port(state, stop):
             state.waits = False
             return
         name = state.source.name
@@ -179,7 +179,7 @@ class CalledFeeds:
             await self._keep()
 
 
-async def _unless(stop: asyncio.Event, event: asyncio.Event) -> bool:
+async def unless(stop: asyncio.Event, event: asyncio.Event) -> bool:
     """Whether the event came before the stop."""
     waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(event.wait())}
     try:

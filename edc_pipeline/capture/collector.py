@@ -16,6 +16,7 @@ from typing import Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.called import CalledFeeds
+from edc_pipeline.capture.changes import open_session
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
 from edc_pipeline.capture.flush import flush
@@ -27,6 +28,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.live import Live, Subscriber, told_by_id
 from edc_pipeline.capture.place import Place, hold
+from edc_pipeline.capture.polled import PolledFeeds
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
 from edc_pipeline.capture.shape_memory import ShapeMemory
@@ -93,6 +95,7 @@ class Collector:
         self._watches: dict[str, tuple[Feed, FeedWatch]] = {}  # by the feed's name
         self._shapes = ShapeMemory(settings.spool)
         self._called = CalledFeeds(settings.webhook, settings.spool, clock)
+        self._polled = PolledFeeds(settings.spool, clock)
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
         self._states = self._supply.states
@@ -127,6 +130,7 @@ class Collector:
         # A newcomer waits for the port, as its former owner may still be ending.
         wanted = {} if own else self._settings.enabled_feeds
         await self._called.spool_is_ours(wanted)
+        await self._polled.spool_is_ours()
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
             if not state.connections:  # else it was heard before the former collector let go
@@ -142,6 +146,7 @@ class Collector:
             await self._supply.until_ended(stop)
         finally:
             await self._called.close()
+            await self._polled.close()
             await _ended(writing)
             await self._drain()
 
@@ -244,6 +249,11 @@ class Collector:
         return watch
 
     async def _hold(self, place: Place) -> None:
+        if place.feed.spec.way_in == "polling":
+            name = f"{self.collector}/{place.name}/{place.number}"
+            plans = self._settings.polling_plans
+            await self._polled.hold(self, place.state, place.feed, plans, name, place.stop)
+            return
         watch = self._watch_over(
             place.state, self._settings.enabled_feeds.get(place.name, place.feed)
         )
@@ -264,7 +274,7 @@ class Collector:
         return [(s, heard[s.source]) for s in self._states if s.source in heard]
 
     def open_session(self, feed: Feed) -> Session:
-        return feed.vendor_rules.open_session(feed.subscription, self._settings.secret(feed))
+        return open_session(feed.vendor_rules, feed.subscription, self._settings.secret(feed))
 
     def secret(self, feed: Feed) -> str:
         return self._settings.secret(feed)
@@ -306,6 +316,9 @@ class Collector:
         since = since or state.last_frame_at or self._started_at
         if shard.number in state.shards:  # else nobody asks for it any more
             self._intake.feed_fell_silent(state, since, reason, shard.number)
+
+    def delivers(self, state: FeedState) -> None:
+        self._intake.feed_delivers(state, self._clock())
 
     def connection_ended(self, state: FeedState, connection: str) -> None:
         self._intake.tell(state, state.continuity.connection_ended(connection))

@@ -63,6 +63,7 @@ class FeedState:
         False  # it is that a symbol was refused, since a connection was opened last
     )
     silent_symbols: list[str] = field(default_factory=list)
+    closed: str = ""  # its market is, until then; empty: it is open
     waits: bool = False  # for its turn, as a newcomer does for the port of the former collector
     refused: Counter[str] = field(default_factory=Counter)  # calls, by the reason
     delivered_again: int = 0  # calls with what had come already
@@ -88,6 +89,8 @@ class FeedState:
             return "gave up"
         if self.waits:
             return "waiting"
+        if self.closed:
+            return "closed"
         if not self.connections:
             return "connecting"
         if self.silent:
@@ -214,10 +217,10 @@ class Intake:
             if said is not None and said.kind == "acknowledged" and not state.symbol_refused:
                 state.subscription = ""
             return Heard(data=bool(reading.events), replies=replies)
-        return _problem(state, said, replies)
+        return tell_problem(state, said, replies)
 
 
-def _problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
+def tell_problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
     """The vendor refused something: an alarm in every case, the end of the feed in one."""
     name = state.source.name
     match said.kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edc_pipeline.capture.changes import open_session
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import ChangesInPlace, Session, Subscription
@@ -36,7 +37,7 @@ def _gone_on(was: Line, session: Session | None, line: Line) -> Session | None:
 def session_of(line: Line) -> Session | None:
     """It reads; it sends nothing, so no key."""
     vendor = VENDORS.get(line.vendor)
-    return vendor.open_session(subscription_of(line), "") if vendor is not None else None
+    return open_session(vendor, subscription_of(line), "") if vendor is not None else None
 
 
 def subscription_of(line: Line) -> Subscription:

@@ -12,6 +12,7 @@
       _retry.lock
       _status.json
       _shapes.json
+      _budgets.json
 
 What is not a micro-batch begins with `_` or `.`, which Hive-style readers pass over.
 """
@@ -35,6 +36,7 @@ RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
 DELIVERED: Final = "_delivered.msgpack"  # webhook deliveries of late, lest they count twice
 SHAPES: Final = "_shapes.json"
+BUDGETS: Final = "_budgets.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"
 RAW: Final = "_raw"

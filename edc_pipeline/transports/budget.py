@@ -59,6 +59,12 @@ class Counter:
         number = self._slice(now_ns)
         self.spent[number] = self.spent.get(number, 0) + 1
 
+    def restamp(self, then_ns: int, now_ns: int) -> None:
+        number = self._slice(then_ns)
+        if self.spent.get(number):
+            self.spent[number] -= 1
+            self.spend(now_ns)
+
     def left(self, now_ns: int) -> int:
         self._forget(now_ns)
         return max(0, self.limit.requests - sum(self.spent.values()))
@@ -115,6 +121,11 @@ class Meter:
     def spend(self, now_ns: int) -> None:
         for counter in self._counters:
             counter.spend(now_ns)
+
+    def restamp(self, then_ns: int, now_ns: int) -> None:
+        """What was spent then is sent only now: the vendor counts it from now on."""
+        for counter in self._counters:
+            counter.restamp(then_ns, now_ns)
 
     def left(self, now_ns: int) -> dict[Period, int]:
         return {counter.limit.per: counter.left(now_ns) for counter in self._counters}

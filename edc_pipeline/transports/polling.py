@@ -277,8 +277,11 @@ class Poller:
         if lane.meter.wait_ns(self._clock()):
             self._push(lane, ask)  # the room was long in coming
             return
-        lane.meter.spend(self._clock())
+        spent_ns = self._clock()
+        lane.meter.spend(spent_ns)
         await lane.spent()
+        # The disk may have taken its time: sent after a stall, two lie closer than they were spent.
+        lane.meter.restamp(spent_ns, self._clock())
         if holding.ended():
             return
         lane.flying += 1

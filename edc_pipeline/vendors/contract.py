@@ -169,12 +169,15 @@ class Websocket:
     lasts_s: float | None = None  # the vendor ends every connection then: hand over before
 
 
+Period = Literal["second", "minute", "hour", "day", "month"]
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """So many requests in so long, as the vendor counts them."""
+    """So many requests in so long, as the vendor counts them. A day and a month are UTC's."""
 
     requests: int
-    per: Literal["second", "minute", "hour", "day", "month"]
+    per: Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,10 @@ class Authorization:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+
+# The option of every polled feed that makes each answer an event, changed or not: a vendor's own
+# options never see it.
+EVERY_POLL: Final = "every_poll"
 
 # Prices of a day so far, that a vendor states anew with each answer's time.
 DAY_PRICES: Final = frozenset({"open", "high", "low", "close", "prev_close"})

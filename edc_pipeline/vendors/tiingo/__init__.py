@@ -1,4 +1,5 @@
-"""Tiingo: IEX, FX, crypto, equity/intraday (beta) and BOATS over websockets.
+"""Tiingo: IEX, FX, crypto, equity/intraday (beta) and BOATS over websockets; the first three by
+REST as well (`rest.py`).
 
 Assumed where the documentation is unsure: a `B` row is a break of a prior print and carries its
 price and size; `U` rows are read as `A` rows, a trade marked `updated`; a `D` trade is marked
@@ -20,11 +21,14 @@ from edc_pipeline.vendors.contract import (
     FeedSpec,
     IdentityRule,
     Reading,
+    Session,
     Subscription,
     Vendor,
     control,
     quarantined,
 )
+from edc_pipeline.vendors.read_only import ReadOnly
+from edc_pipeline.vendors.tiingo.rest import REST_FEEDS, rest_decoder
 from edc_pipeline.vendors.tiingo.rows import Change, Labels, RowReader
 from edc_pipeline.vendors.tiingo.symbols import check_symbol, to_symbol, to_ticker
 
@@ -90,6 +94,8 @@ _Rows = Callable[[msgspec.Raw, Labels], list[AnyEvent]]
 def decoder(subscription: Subscription) -> Decode:
     """A reader of frames for what was asked for."""
     feed = subscription.feed
+    if feed in REST_FEEDS:
+        return rest_decoder(subscription)
     any_frame = reader_of_any_frame(subscription)
     one_pass = _rows(subscription).one_pass(feed, asked_level(subscription))
     if one_pass is None:
@@ -246,6 +252,12 @@ def _subscription_id(frame: bytes) -> int | str | None:
         return None
 
 
+def _open_session(subscription: Subscription, token: str) -> Session:
+    if subscription.feed in REST_FEEDS:
+        return ReadOnly(decoder(subscription))
+    return TiingoSession(subscription, token)
+
+
 def _check_options(feed: str) -> Callable[[Mapping[str, Any]], list[str]]:
     def check(options: Mapping[str, Any]) -> list[str]:
         wrong = [f"no such option {k!r}; allowed: threshold_level" for k in options]
@@ -319,11 +331,14 @@ VENDOR: Final = Vendor(
             asset_class="equity",
             identity={"trade": _TRADE, "quote": _QUOTE},
         ),
+        **REST_FEEDS,
     },
     decoder=decoder,
-    open_session=TiingoSession,
+    open_session=_open_session,
     check_symbol=check_symbol,
     spell=to_ticker,
     symbol_of=to_symbol,
-    limits="one token; websocket connections per token undocumented; bandwidth by plan",
+    limits="one token; websocket connections per token undocumented; bandwidth by plan; REST by"
+    " hour and day",
+    free_plan="reference prices of IEX, FX, crypto; REST: some 50 requests an hour, 1,000 a day",
 )

@@ -7,7 +7,9 @@ from typing import Final
 
 from edc_pipeline.vendors.pairs import split_pair
 
-PAIR_FEEDS: Final = frozenset({"fx", "crypto"})
+PAIR_FEEDS: Final = frozenset({"fx", "crypto", "fx_rest", "crypto_rest"})
+_FX_FEEDS: Final = frozenset({"fx", "fx_rest"})
+_CRYPTO_FEEDS: Final = frozenset({"crypto", "crypto_rest"})
 
 _EQUITY: Final = re.compile(r"[A-Z0-9]{1,10}(\.[A-Z0-9]{1,6}){0,2}", re.ASCII)
 _PAIR: Final = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{2,6}", re.ASCII)
@@ -24,9 +26,9 @@ def to_ticker(feed: str, symbol: str) -> str:
 def to_symbol(feed: str, ticker: str) -> str:
     """Tiingo's spelling → ours. For crypto a guess by what pairs are quoted in; a subscription's
     own spelling goes before it."""
-    if feed == "fx" and len(ticker) == 2 * _FX_CODE_LENGTH:
+    if feed in _FX_FEEDS and len(ticker) == 2 * _FX_CODE_LENGTH:
         return f"{ticker[:_FX_CODE_LENGTH]}/{ticker[_FX_CODE_LENGTH:]}".upper()
-    if feed == "crypto":
+    if feed in _CRYPTO_FEEDS:
         return split_pair(ticker, dollars=True)
     return ticker.replace("-", ".").upper()
 
