@@ -8,7 +8,7 @@ connection. The conformance suite in `edc_pipeline_tests/vendors` holds every ve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -81,6 +81,15 @@ class Subscription:
     symbols: tuple[str, ...] = ()  # empty: all that the vendor sends
     options: Mapping[str, Any] = field(default_factory=dict)
     asset_classes: Mapping[str, AssetClass] = field(default_factory=dict)  # where the feed's differ
+
+
+def both(former: Subscription, latter: Subscription) -> Subscription:
+    """Of a connection that asks for other symbols: what is under way is still of the former."""
+    return replace(
+        latter,
+        symbols=tuple(dict.fromkeys((*latter.symbols, *former.symbols))),
+        asset_classes={**former.asset_classes, **latter.asset_classes},
+    )
 
 
 # (frame, receive time in ns) → what it is. Never raises; same bytes, same answer.

@@ -99,6 +99,25 @@ def test_a_wrong_option_is_told(feed: str, options: dict[str, Any], told: str) -
     assert told in wrong
 
 
+def test_other_symbols_are_asked_for_in_place() -> None:
+    session = BinanceSession(Subscription("usdm", ("BTC/USDT", "ETH/USDT")), "")
+    changed = Subscription("usdm", ("ETH/USDT", "SOL/USDT"))
+    session.opening()
+    assert session.change(changed) is None  # before the first answer
+    session.read(b'{"result":null,"id":1}', 1)
+    assert session.change(Subscription("usdm", ("SOL/USDT",), {"streams": ["trade"]})) is None
+    messages = session.change(changed)
+    assert messages is not None
+    assert [json.loads(message) for message in messages] == [
+        {"method": "SUBSCRIBE", "params": ["solusdt@aggTrade"], "id": 2},
+        {"method": "UNSUBSCRIBE", "params": ["btcusdt@aggTrade"], "id": 3},
+    ]
+    for number in (2, 3):
+        assert not session.acknowledged
+        session.read(f'{{"result":null,"id":{number}}}'.encode(), 1)
+    assert session.acknowledged
+
+
 # -- spelling ---------------------------------------------------------------------------------
 
 

@@ -92,6 +92,28 @@ def test_a_refused_product_is_told_and_never_acknowledged() -> None:
     assert not session.acknowledged
 
 
+def test_other_products_are_asked_for_in_place() -> None:
+    asked = {"channels": ["matches"]}
+    session = CoinbaseSession(Subscription("exchange", ("BTC/USD", "ETH/USD"), asked), "")
+    changed = Subscription("exchange", ("ETH/USD", "SOL/USD"), asked)
+    assert session.change(changed) is None  # before the first answer
+    session.read(answer("exchange", {"matches": ["BTC-USD", "ETH-USD"]}), 1)
+    messages = session.change(changed)
+    assert messages is not None
+    assert [json.loads(message) for message in messages] == [
+        {"type": kind, "product_ids": [product], "channels": ["matches", "heartbeat"]}
+        for kind, product in (("subscribe", "SOL-USD"), ("unsubscribe", "BTC-USD"))
+    ]
+    session.read(answer("exchange", {"matches": ["ETH-USD", "SOL-USD"]}), 1)
+    assert session.acknowledged
+    back = session.change(Subscription("exchange", ("BTC/USD",), asked))
+    settled = session.acknowledged
+    assert (back is not None, settled) == (
+        True,
+        False,
+    )  # what was confirmed of BTC-USD long ago does not count
+
+
 @pytest.mark.parametrize(
     ("feed", "options", "told"),
     [

@@ -212,3 +212,30 @@ def test_many_symbols_are_asked_for_within_the_limit_of_messages(tmp_path: Path)
 
     assert len(listing(symbols)) == most
     run(scenario)
+
+
+@of_trades
+def test_other_symbols_are_asked_for_on_the_connection_that_stands(
+    way: Way, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        config = ExchangeConfig(vendor=way.vendor, symbols=(*COINS, "ETH/USD"), rate=4_000.0)
+        async with Exchange(config) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            kept, left = COINS
+            await until(lambda: collector.report().feeds[0].symbols == 2)
+            others = replace(way, symbols=(kept, "ETH/USD"))
+            collector.take_feeds(settings_for(others, exchange, tmp_path))
+            await until(lambda: collector.report().feeds[0].symbols == 3)
+            (connection,) = exchange._connections.values()
+            gone = left.partition("/")[0]
+            await until(lambda: gone not in str(connection.session.subscription).upper())
+            stop.set()
+            await capturing
+            assert exchange.truth.connections[way.feed] == 1
+            assert exchange.truth.control["error"] == 0
+            assert Ledger(settings.spool).gaps() == []
+
+    run(scenario)

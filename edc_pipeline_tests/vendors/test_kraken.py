@@ -102,6 +102,24 @@ def test_a_refused_symbol_is_told_and_leaves_the_subscription_unanswered() -> No
     assert not asked.acknowledged
 
 
+def test_other_pairs_are_asked_for_in_place() -> None:
+    asked = session("BTC/USD", "ETH/EUR", channels=["trade"])
+    changed = Subscription("spot", ("ETH/EUR", "SOL/USD"), {"channels": ["trade"]})
+    asked.opening()
+    assert asked.change(changed) is None  # before the first answer
+    for symbol in ("BTC/USD", "ETH/EUR"):
+        asked.read(answer("trade", symbol), 1)
+    messages = asked.change(changed)
+    assert messages is not None
+    more, less = map(json.loads, messages)
+    assert (more["method"], more["params"]["symbol"]) == ("subscribe", ["SOL/USD"])
+    assert (less["method"], less["params"]["symbol"]) == ("unsubscribe", ["BTC/USD"])
+    assert "snapshot" not in less["params"]
+    assert not asked.acknowledged
+    asked.read(answer("trade", "SOL/USD"), 1)
+    assert asked.acknowledged
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

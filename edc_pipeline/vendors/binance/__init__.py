@@ -55,6 +55,7 @@ from edc_pipeline.vendors.contract import (
     Subscription,
     Vendor,
     Websocket,
+    both,
     control,
     quarantined,
 )
@@ -182,8 +183,7 @@ _TIME_UNITS: Final = ("millisecond", "microsecond")
 _STREAMS_PER_MESSAGE: Final = 200
 # 1,024 streams a connection, and at most two streams a symbol.
 _SYMBOLS_PER_CONNECTION: Final = 512
-# It says that connections end after 24 hours: another one stands ten minutes before.
-_LASTS_S: Final = 24 * 3600.0 - 600
+_LASTS_S: Final = 24 * 3600.0
 # Binance speaks by ping frames, every 20 s (3 minutes on futures), and not to be heard as frames.
 # A busy pair speaks every second; of a quiet one ten minutes may bring nothing.
 _STALE_AFTER_S: Final = 600.0
@@ -198,24 +198,42 @@ def asked_streams(subscription: Subscription) -> list[str]:
 
 
 class BinanceSession:
-    """Subscribes once connected, and counts the answers."""
+    """Subscribes once connected, and counts the answers. Asks for other symbols in place."""
 
     def __init__(self, subscription: Subscription, _: str) -> None:
         self._subscription = subscription
         self._decode = decoder(subscription)
-        self._unanswered = len(self.opening())
+        self._sent = 0
+        self._unanswered = len(self._opening(asked_streams(subscription)))
 
     def opening(self) -> Sequence[str]:
-        streams = asked_streams(self._subscription)
-        requests = [
-            ("SUBSCRIBE", list(streams[first : first + _STREAMS_PER_MESSAGE]))
-            for first in range(0, len(streams), _STREAMS_PER_MESSAGE)
-        ]
+        return self._numbered(self._opening(asked_streams(self._subscription)))
+
+    def _opening(self, streams: list[str]) -> list[tuple[str, list[Any]]]:
+        requests = _in_parts("SUBSCRIBE", streams)
         if self._subscription.options.get("combined"):
-            requests.insert(0, ("SET_PROPERTY", ["combined", True]))  # type: ignore[list-item]
+            requests.insert(0, ("SET_PROPERTY", ["combined", True]))
+        return requests
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        was = self._subscription
+        if self._unanswered or dict(was.options) != dict(subscription.options):
+            return None
+        self._subscription = subscription
+        # What is under way is still of the former symbols.
+        self._decode = decoder(both(was, subscription))
+        before, wanted = asked_streams(was), asked_streams(subscription)
+        requests = _in_parts("SUBSCRIBE", [s for s in wanted if s not in set(before)])
+        requests += _in_parts("UNSUBSCRIBE", [s for s in before if s not in set(wanted)])
+        self._unanswered = len(requests)
+        return self._numbered(requests)
+
+    def _numbered(self, requests: list[tuple[str, list[Any]]]) -> list[str]:
+        first = self._sent + 1
+        self._sent += len(requests)
         return [
             msgspec.json.encode({"method": method, "params": params, "id": number}).decode()
-            for number, (method, params) in enumerate(requests, 1)
+            for number, (method, params) in enumerate(requests, first)
         ]
 
     @property
@@ -230,6 +248,13 @@ class BinanceSession:
             if self._unanswered:
                 return control("notice", said.detail)
         return reading
+
+
+def _in_parts(method: str, streams: list[str]) -> list[tuple[str, list[Any]]]:
+    return [
+        (method, list(streams[first : first + _STREAMS_PER_MESSAGE]))
+        for first in range(0, len(streams), _STREAMS_PER_MESSAGE)
+    ]
 
 
 def _check_options(feed: str) -> Callable[[Mapping[str, Any]], list[str]]:
@@ -303,6 +328,7 @@ def _feed(
         ),
         stale_after_s=_STALE_AFTER_S,
         acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
+        all_symbols=False,
         websocket=Websocket(
             query=_query if name == "spot" else None,
             symbols_per_connection=_SYMBOLS_PER_CONNECTION,

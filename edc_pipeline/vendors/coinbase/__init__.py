@@ -34,6 +34,7 @@ from edc_pipeline.vendors.contract import (
     Subscription,
     Vendor,
     Websocket,
+    both,
     control,
     quarantined,
 )
@@ -80,33 +81,55 @@ _DEFAULT_CHANNELS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class CoinbaseSession:
-    """Subscribes once connected, and compares what is confirmed with what was asked for."""
+    """Subscribes once connected, and compares what is confirmed with what was asked for. Asks for
+    other products in place."""
 
     def __init__(self, subscription: Subscription, _: str) -> None:
-        feed = self._feed = subscription.feed
-        self._products = [to_product(feed, symbol) for symbol in subscription.symbols]
-        self._channels = list(subscription.options.get("channels", _DEFAULT_CHANNELS[feed]))
+        self._feed = subscription.feed
+        self._subscription = subscription
+        self._channels = list(
+            subscription.options.get("channels", _DEFAULT_CHANNELS[subscription.feed])
+        )
         self._decode = decoder(subscription)
-        self._wanted = {(c, p) for c in self._channels for p in self._products}
+        self._wanted = self._asked(subscription)
         self._confirmed: set[tuple[str, str]] = set()
 
     def opening(self) -> Sequence[str]:
-        messages: list[dict[str, Any]]
+        messages = self._messages("subscribe", self._subscription.symbols)
         if self._feed == "advanced":
             # Without heartbeats the connection is closed after 60 to 90 s in which nothing happens.
-            messages = [{"type": "subscribe", "channel": "heartbeats"}]
-            messages += [
-                {"type": "subscribe", "product_ids": [product], "channel": channel}
-                for product in self._products
+            messages.insert(0, {"type": "subscribe", "channel": "heartbeats"})
+        return [msgspec.json.encode(message).decode() for message in messages]
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        was = self._subscription
+        if not self.acknowledged or dict(was.options) != dict(subscription.options):
+            return None
+        self._subscription = subscription
+        self._decode = decoder(both(was, subscription))
+        self._wanted = self._asked(subscription)
+        self._confirmed &= self._wanted
+        more = [symbol for symbol in subscription.symbols if symbol not in was.symbols]
+        less = [symbol for symbol in was.symbols if symbol not in subscription.symbols]
+        messages = self._messages("subscribe", more) + self._messages("unsubscribe", less)
+        return [msgspec.json.encode(message).decode() for message in messages]
+
+    def _asked(self, subscription: Subscription) -> set[tuple[str, str]]:
+        products = [to_product(self._feed, symbol) for symbol in subscription.symbols]
+        return {(channel, product) for channel in self._channels for product in products}
+
+    def _messages(self, kind: str, symbols: Sequence[str]) -> list[dict[str, Any]]:
+        products = [to_product(self._feed, symbol) for symbol in symbols]
+        if self._feed == "advanced":
+            return [
+                {"type": kind, "product_ids": [product], "channel": channel}
+                for product in products
                 for channel in self._channels
             ]
-        else:
-            channels = [*self._channels, "heartbeat"]
-            messages = [
-                {"type": "subscribe", "product_ids": [product], "channels": channels}
-                for product in self._products
-            ]
-        return [msgspec.json.encode(message).decode() for message in messages]
+        channels = [*self._channels, "heartbeat"]
+        return [
+            {"type": kind, "product_ids": [product], "channels": channels} for product in products
+        ]
 
     @property
     def acknowledged(self) -> bool:
@@ -185,6 +208,7 @@ VENDOR: Final = Vendor(
             heartbeat_s=_HEARTBEAT_S,
             stale_after_s=_STALE_AFTER_S,
             acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S["exchange"],
+            all_symbols=False,
             websocket=Websocket(messages_per_s=20),
         ),
         "advanced": FeedSpec(
@@ -195,7 +219,7 @@ VENDOR: Final = Vendor(
             event_types=_BOTH,
             identity={
                 "trade": _TRADE,
-                "quote": IdentityRule("counted", "product_id, timestamp, best bid and ask"),
+                "quote": IdentityRule("content", "product_id, timestamp, best bid and ask"),
             },
             sequence=(SequenceRule("connection", event_types=()), _TRADE_IDS),
             check_options=_check_options("advanced"),
@@ -203,6 +227,7 @@ VENDOR: Final = Vendor(
             heartbeat_s=_HEARTBEAT_S,
             stale_after_s=_STALE_AFTER_S,
             acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S["advanced"],
+            all_symbols=False,
             websocket=Websocket(messages_per_s=8),
         ),
     },

@@ -27,6 +27,7 @@ from edc_pipeline.vendors.contract import (
     Subscription,
     Vendor,
     Websocket,
+    both,
     control,
     quarantined,
 )
@@ -66,27 +67,47 @@ def decoder(subscription: Subscription) -> Decode:
 
 
 class KrakenSession:
-    """Subscribes once connected, and waits for an answer about each symbol."""
+    """Subscribes once connected, and waits for an answer about each symbol. Asks for other symbols
+    in place."""
 
     def __init__(self, subscription: Subscription, _: str) -> None:
-        self._pairs = [to_pair("spot", symbol) for symbol in subscription.symbols]
-        self._options = subscription.options
-        self._channels = tuple(self._options.get("channels", _CHANNELS))
+        self._subscription = subscription
+        self._channels = tuple(subscription.options.get("channels", _CHANNELS))
         self._decode = decoder(subscription)
-        self._unanswered = {(c, p) for c in self._channels for p in self._pairs}
+        self._sent = 0
+        self._unanswered = self._asked(subscription.symbols)
 
     def opening(self) -> Sequence[str]:
+        return self._messages("subscribe", self._subscription.symbols)
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        was = self._subscription
+        if self._unanswered or dict(was.options) != dict(subscription.options):
+            return None
+        self._subscription = subscription
+        self._decode = decoder(both(was, subscription))
+        more = [symbol for symbol in subscription.symbols if symbol not in was.symbols]
+        less = [symbol for symbol in was.symbols if symbol not in subscription.symbols]
+        self._unanswered = self._asked(more)
+        return self._messages("subscribe", more) + self._messages("unsubscribe", less)
+
+    def _asked(self, symbols: Sequence[str]) -> set[tuple[str, str]]:
+        return {(channel, to_pair("spot", s)) for channel in self._channels for s in symbols}
+
+    def _messages(self, method: str, symbols: Sequence[str]) -> list[str]:
+        pairs = [to_pair("spot", symbol) for symbol in symbols]
         messages: list[str] = []
         for channel in self._channels:
             params: dict[str, Any] = {"channel": channel}
             if channel == "ticker":
                 params["event_trigger"] = "bbo"
-            params["snapshot"] = bool(self._options.get("snapshot", True))
-            for first in range(0, len(self._pairs), _PAIRS_PER_MESSAGE):
-                pairs = self._pairs[first : first + _PAIRS_PER_MESSAGE]
-                number = len(messages) + 1
-                asked = {"method": "subscribe", "params": params | {"symbol": pairs}}
-                messages.append(msgspec.json.encode(asked | {"req_id": number}).decode())
+            if method == "subscribe":
+                params["snapshot"] = bool(self._subscription.options.get("snapshot", True))
+            for first in range(0, len(pairs), _PAIRS_PER_MESSAGE):
+                self._sent += 1
+                part = params | {"symbol": pairs[first : first + _PAIRS_PER_MESSAGE]}
+                asked = {"method": method, "params": part, "req_id": self._sent}
+                messages.append(msgspec.json.encode(asked).decode())
         return messages
 
     @property
@@ -136,7 +157,7 @@ VENDOR: Final = Vendor(
             event_types=("trade", "quote"),
             identity={
                 "trade": IdentityRule("id", "symbol, trade_id"),
-                "quote": IdentityRule("counted", "symbol, timestamp, bid, ask and quantities"),
+                "quote": IdentityRule("content", "symbol, timestamp, bid, ask and quantities"),
             },
             sequence=(SequenceRule("symbol", event_types=("trade",)),),
             check_options=_check_options,
@@ -147,6 +168,7 @@ VENDOR: Final = Vendor(
             heartbeat_s=_HEARTBEAT_S,
             stale_after_s=_STALE_AFTER_S,
             acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
+            all_symbols=False,
             websocket=Websocket(messages_per_s=5),
         )
     },

@@ -10,7 +10,6 @@ a bad token is not documented).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +23,7 @@ from edc_pipeline.vendors.contract import (
     Session,
     Subscription,
     Vendor,
+    both,
     control,
     quarantined,
 )
@@ -201,14 +201,7 @@ class TiingoSession:
         if self._id is None or not (was.symbols and subscription.symbols):
             return None  # not answered yet, or all tickers are wanted, or were until now
         self._subscription = subscription
-        # What is under way is still of the former symbols.
-        self._decode = decoder(
-            replace(
-                subscription,
-                symbols=tuple(dict.fromkeys((*subscription.symbols, *was.symbols))),
-                asset_classes={**was.asset_classes, **subscription.asset_classes},
-            )
-        )
+        self._decode = decoder(both(was, subscription))
         feed, level = subscription.feed, asked_level(subscription)
         more = _tickers(feed, [s for s in subscription.symbols if s not in was.symbols])
         less = _tickers(feed, [s for s in was.symbols if s not in subscription.symbols])
