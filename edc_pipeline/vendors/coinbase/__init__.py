@@ -219,7 +219,7 @@ VENDOR: Final = Vendor(
             event_types=_BOTH,
             identity={
                 "trade": _TRADE,
-                "quote": IdentityRule("content", "product_id, timestamp, best bid and ask"),
+                "quote": IdentityRule("counted", "product_id, timestamp, best bid and ask"),
             },
             sequence=(SequenceRule("connection", event_types=()), _TRADE_IDS),
             check_options=_check_options("advanced"),

@@ -157,7 +157,7 @@ VENDOR: Final = Vendor(
             event_types=("trade", "quote"),
             identity={
                 "trade": IdentityRule("id", "symbol, trade_id"),
-                "quote": IdentityRule("content", "symbol, timestamp, bid, ask and quantities"),
+                "quote": IdentityRule("counted", "symbol, timestamp, bid, ask and quantities"),
             },
             sequence=(SequenceRule("symbol", event_types=("trade",)),),
             check_options=_check_options,
