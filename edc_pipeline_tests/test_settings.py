@@ -49,6 +49,19 @@ def test_the_example_is_sound_and_needs_no_key() -> None:
     }
 
 
+def test_the_keyless_feeds_of_the_example_are_sound_once_uncommented(tmp_path: Path) -> None:
+    lines = (ROOT / "feeds.example.yaml").read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if "without an account" in line)
+    last = next(n for n, line in enumerate(lines) if line.startswith("  # -----"))
+    begins = next(n for n in range(first, last) if lines[n] == "  #") + 1
+    lines[begins:last] = [line.replace("  # ", "  ", 1) for line in lines[begins:last]]
+    settings = read(tmp_path, "\n".join(lines))
+    assert settings.missing_secrets() == []
+    real = {feed.vendor for feed in settings.feeds.values() if not feed.is_simulated}
+    assert real == {"binance", "coinbase", "kraken"}
+    assert len([f for f in settings.feeds.values() if not f.is_simulated]) == 5
+
+
 def test_yaml_1_1_does_not_eat_tickers_or_times(tmp_path: Path) -> None:
     settings = read(tmp_path, GOOD + "consolidation:\n  at: 10:20\n")
     assert settings.feeds["stocks"].symbols == ("ON", "NO", "SPY")
