@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from http import HTTPStatus
-from math import isnan
 from typing import Any, Final
 
 from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.market import BREAK, QUOTE, Tick
 from edc_pipeline.simulator.session import Asked, Reply, ReplyKind, Terms
-from edc_pipeline.simulator.wanted import Wanted, compact, is_key, request, said
+from edc_pipeline.simulator.wanted import Wanted, compact, is_key, null, request, said
 
 _LISTED_ON: Final = {"equity": "stocks", "etf": "stocks", "fx": "forex", "crypto": "crypto"}
 _EXCHANGES: Final = ("gdax", "binance", "bitfinex", "kraken")
@@ -107,17 +106,13 @@ class FmpSession:
         if tick.kind == QUOTE:
             row |= {
                 "type": "Q",
-                "ap": _null(tick.ask),
-                "as": _null(tick.ask_size),
-                "bp": _null(tick.bid),
-                "bs": _null(tick.bid_size),
+                "ap": null(tick.ask),
+                "as": null(tick.ask_size),
+                "bp": null(tick.bid),
+                "bs": null(tick.bid_size),
                 "lp": None,
                 "ls": None,
             }
         else:
             row |= {"type": "B" if tick.kind == BREAK else "T", "lp": tick.price, "ls": tick.size}
         return compact(row)
-
-
-def _null(value: float) -> float | None:
-    return None if isnan(value) else value

@@ -8,15 +8,20 @@ from typing import Final
 from edc_pipeline.simulator.binance import Binance
 from edc_pipeline.simulator.coinbase import Coinbase
 from edc_pipeline.simulator.finage import Finage
+from edc_pipeline.simulator.finage_rest import FinageRest
 from edc_pipeline.simulator.finnhub import Finnhub
+from edc_pipeline.simulator.finnhub_rest import FinnhubRest
 from edc_pipeline.simulator.fmp import Fmp
+from edc_pipeline.simulator.fmp_rest import FmpRest
 from edc_pipeline.simulator.kraken import Kraken
 from edc_pipeline.simulator.massive import Massive
+from edc_pipeline.simulator.massive_rest import MassiveRest
 from edc_pipeline.simulator.rest import SpeaksRest
 from edc_pipeline.simulator.session import Speaks
 from edc_pipeline.simulator.tiingo import Tiingo
 from edc_pipeline.simulator.tiingo_rest import TiingoRest
 from edc_pipeline.simulator.twelve_data import TwelveData
+from edc_pipeline.simulator.twelve_data_rest import TwelveDataRest
 
 SPEAKERS: Final[Mapping[str, Speaks]] = {
     "finage": Finage,
@@ -31,5 +36,10 @@ SPEAKERS: Final[Mapping[str, Speaks]] = {
 }
 
 RESTS: Final[Mapping[str, SpeaksRest]] = {
+    "finage": FinageRest,
+    "finnhub": FinnhubRest,
+    "fmp": FmpRest,
+    "massive": MassiveRest,
     "tiingo": TiingoRest,
+    "twelve_data": TwelveDataRest,
 }

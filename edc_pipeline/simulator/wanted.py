@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable, Mapping
+from math import isnan
 from typing import Any, Final
 
 from edc_pipeline.simulator.session import Reply, ReplyKind, Terms
@@ -33,6 +34,10 @@ def request(message: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return asked if isinstance(asked, dict) else {}
+
+
+def null(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 class Wanted:
