@@ -111,7 +111,7 @@ def _last(market: str, title: str, event_type: EventType) -> FeedSpec:
         url="https://api.finage.co.uk",
         asset_class=CLASSES[market],
         event_types=(event_type,),
-        identity={event_type: _RULES[event_type]},
+        identity={event_type: IdentityRule("content", _RULES[event_type].columns)},
         check_options=_check_options,
         all_symbols=False,
         polling=Polling(

@@ -119,7 +119,7 @@ VENDOR: Final = Vendor(
             event_types=("ref_px",),
             identity={
                 "ref_px": IdentityRule(
-                    "counted", "symbol, timestamp, price, open, dayHigh, dayLow, previousClose"
+                    "content", "symbol, timestamp, price, open, dayHigh, dayLow, previousClose"
                 )
             },
             check_options=_check_options,

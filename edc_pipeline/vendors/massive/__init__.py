@@ -167,8 +167,8 @@ def _live(name: str, title: str, rules: Mapping[EventType, IdentityRule]) -> Fee
 def _snapshot(market: str, title: str, *event_types: EventType) -> FeedSpec:
     rules: dict[EventType, IdentityRule] = {
         "trade": IdentityRule("id", "ticker, lastTrade.i"),
-        "quote": IdentityRule("counted", "ticker, lastQuote: t, p, s, P, S"),
-        "ref_px": IdentityRule("counted", "ticker, updated, day, prevDay"),
+        "quote": IdentityRule("content", "ticker, lastQuote: t, p, s, P, S"),
+        "ref_px": IdentityRule("content", "ticker, updated, day, prevDay"),
     }
     return FeedSpec(
         name=market + SNAPSHOT,

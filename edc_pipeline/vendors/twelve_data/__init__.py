@@ -92,7 +92,7 @@ VENDOR: Final = Vendor(
             event_types=("ref_px",),
             identity={
                 "ref_px": IdentityRule(
-                    "counted", "symbol, last_quote_at or timestamp, close, open, high, low"
+                    "content", "symbol, last_quote_at or timestamp, close, open, high, low"
                 )
             },
             check_options=_check_options,
