@@ -61,6 +61,7 @@ CONFIG_VARIABLE: Final = "EDC_CONFIG"  # which feeds.yaml
 _OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "EDC_SIM_TOKEN"})
 
 _FEED_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_SECRET_LENGTH: Final = 16
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 
 
@@ -390,11 +391,19 @@ class Settings(BaseSettings):
         return self._secrets.get(ALERT_URLS, "").split()
 
     def missing_secrets(self) -> list[str]:
-        """One line for each variable that an enabled feed needs and the environment lacks."""
-        return [
+        """One line for each variable that an enabled feed needs and the environment lacks, or
+        whose value anyone who may call could guess."""
+        missing = [
             f"{variable} is not set; the feed {name!r} needs it: export {variable}=<{feed.key_is}>"
             for name, feed in self.enabled_feeds.items()
             if (variable := feed.secret_variable) and not self.secret(feed)
+        ]
+        return missing + [
+            f"{feed.secret_variable} is short; whoever guesses it can call the feed {name!r}:"
+            f" at least {_SECRET_LENGTH} characters, as python -c"
+            " 'import secrets; print(secrets.token_urlsafe(24))' makes them"
+            for name, feed in self.enabled_feeds.items()
+            if feed.spec.webhook and 0 < len(self.secret(feed)) < _SECRET_LENGTH
         ]
 
 

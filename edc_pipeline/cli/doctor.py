@@ -55,6 +55,8 @@ def doctor(config: Path | None, port: int, offline: bool, as_json: bool) -> int:
     """Look at versions, settings, keys, disk, clock, ports and spool; tell the remedy."""
     from edc_pipeline.settings import SettingsMistakes, load  # noqa: PLC0415
 
+    if config is not None and not config.exists():
+        raise options.WrongCall(f"--config {config}: there is no such file")
     python = Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
     findings = [python, *_packages(), *_clock(), *_limits()]
     try:
@@ -70,6 +72,7 @@ def doctor(config: Path | None, port: int, offline: bool, as_json: bool) -> int:
         findings += _probed("spool", _spool(settings))
         findings += _probed("address", _addresses(settings, offline=offline))
         findings += _port(port)
+        findings += _listeners(settings)
     if as_json:
         import msgspec  # noqa: PLC0415
 
@@ -247,8 +250,10 @@ def _spool(settings: Settings) -> Iterator[Finding]:
 def _addresses(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     addresses = {}
     for feed in settings.enabled_feeds.values():
+        if not feed.address:  # it is the vendor who calls
+            continue
         parts = urlsplit(feed.address)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        port = parts.port or (443 if parts.scheme in {"wss", "https"} else 80)
         addresses[parts.hostname or "", port] = feed.is_simulated
     for (host, port), simulated in addresses.items():
         if offline and not simulated:
@@ -264,6 +269,36 @@ def _addresses(settings: Settings, *, offline: bool) -> Iterator[Finding]:
                 yield Finding("address", "wrong", said, "look at network and firewall")
         else:
             yield Finding("address", "ok", f"{host}:{port} answers")
+
+
+def _listeners(settings: Settings) -> Iterator[Finding]:
+    """The ports that capture itself listens on; a collector at work has them already."""
+    from edc_pipeline.spool.owner import current_owner  # noqa: PLC0415
+
+    wanted = []
+    if port := settings.capture.metrics_port:
+        wanted.append(("the metrics", "capture.metrics_port", settings.capture.metrics_host, port))
+    if any(feed.spec.way_in == "webhook" for feed in settings.enabled_feeds.values()):
+        wanted.append(("the webhook", "webhook.port", settings.webhook.host, settings.webhook.port))
+    at_work = bool(wanted) and current_owner(settings.spool)[0]
+    for what, setting, host, port in wanted:
+        why = _why_not(host, port)
+        if why is None:
+            yield Finding("port", "ok", f"{host}:{port} is free for {what}")
+        elif at_work:
+            yield Finding("port", "ok", f"{host}:{port} for {what}: a collector is at work")
+        else:
+            said = f"{host}:{port} for {what}: {why}"
+            yield Finding("port", "wrong", said, f"stop what listens there, or set {setting}")
+
+
+def _why_not(host: str, port: int) -> str | None:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        return (error.strerror or str(error)).partition(" (")[0]
+    return None
 
 
 def _port(port: int) -> Iterator[Finding]:

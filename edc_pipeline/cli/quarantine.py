@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,18 +30,16 @@ def quarantine() -> None:
 @click.option("--day", type=options.Day(), help="Only what was received on this New York day.")
 @options.as_json
 def list_frames(config: Path | None, day: dt.date | None, as_json: bool) -> int:
-    """List frame, feed, receive time and reason; exit 1 if there is any."""
+    """List frame, feed, receive time and reason; exit 1 if there is any, or a file is torn."""
     import msgspec  # noqa: PLC0415
 
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
     spool = options.existing_spool(options.load_settings(config).spool)
-    found = _frames(spool, day)
+    found, torn = _frames(spool, day)
     if as_json:
         for frame in found:
-            told = {**frame._asdict(), "source": frame.source.name}
-            told["payload"] = base64.b64encode(frame.payload).decode()
-            click.echo(msgspec.json.encode(told))
+            click.echo(msgspec.json.encode(_told(frame)))
     elif found:
         shown = terminal.table("", "received", "feed", "connection", "#frame", "#bytes", "reason")
         for frame in found:
@@ -54,24 +52,34 @@ def list_frames(config: Path | None, day: dt.date | None, as_json: bool) -> int:
                 frame.reason,
             )
         terminal.show(shown)
-    else:
+    elif not torn:
         click.echo(f"nothing in quarantine{f' of {day}' if day else ''} in {spool}")
-    return 1 if found else 0
+    return 1 if found or torn else 0
 
 
 @quarantine.command("show", epilog="Example: edc quarantine show 700 --day 2026-01-22 > frame.bin")
 @options.config
 @click.option("--day", type=options.Day(), help="The day it was received.")
+@options.as_json
 @click.argument("frame", type=int)
-def show(config: Path | None, day: dt.date | None, frame: int) -> int:
-    """Write a frame's bytes to standard output, just as they were received."""
-    found = [f for f in _frames(options.load_settings(config).spool, day) if f.frame == frame]
+def show(config: Path | None, day: dt.date | None, as_json: bool, frame: int) -> int:
+    """Write a frame's bytes to standard output, just as they were received.
+
+    With --json all that is known of it, the bytes in base64. Several collectors may each have a
+    frame of that number.
+    """
+    import msgspec  # noqa: PLC0415
+
+    spool = options.existing_spool(options.load_settings(config).spool)
+    frames, torn = _frames(spool, day)
+    found = [f for f in frames if f.frame == frame]
     if not found:
         raise options.FallsShort(f"no frame {frame} in quarantine; see: edc quarantine list")
     for one in found:
-        sys.stdout.buffer.write(one.payload + b"\n")
+        said = msgspec.json.encode(_told(one)) if as_json else one.payload
+        sys.stdout.buffer.write(said + b"\n")
     sys.stdout.flush()
-    return 0
+    return 1 if torn else 0
 
 
 @quarantine.command("retry", epilog="Example: edc quarantine retry --day 2026-01-22 --dry-run")
@@ -125,13 +133,26 @@ def retry(config: Path | None, day: dt.date | None, dry_run: bool, as_json: bool
     return 1 if done.stay or done.later else 0
 
 
-def _frames(spool: Path, day: dt.date | None) -> list[QuarantinedFrame]:
-    from edc_pipeline.spool.layout import quarantine_days  # noqa: PLC0415
-    from edc_pipeline.spool.micro_batch import UnreadableBatch  # noqa: PLC0415
-    from edc_pipeline.spool.quarantine import read_quarantine  # noqa: PLC0415
+def _told(frame: QuarantinedFrame) -> dict[str, Any]:
+    payload = base64.b64encode(frame.payload).decode()
+    return {**frame._asdict(), "source": frame.source.name, "payload": payload}
 
-    days = quarantine_days(spool) if day is None else [day]
-    try:
-        return [frame for one in days for frame in read_quarantine(spool, one)]
-    except UnreadableBatch as torn:
-        raise options.FallsShort(f"{torn}; move that file out of {spool} to see the rest") from None
+
+def _frames(spool: Path, day: dt.date | None) -> tuple[list[QuarantinedFrame], bool]:
+    """All that can be read, and whether some could not: those files are named."""
+    from edc_pipeline.spool.layout import quarantine_days, quarantine_files  # noqa: PLC0415
+    from edc_pipeline.spool.micro_batch import UnreadableBatch  # noqa: PLC0415
+    from edc_pipeline.spool.quarantine import read_quarantine_file  # noqa: PLC0415
+
+    frames: list[QuarantinedFrame] = []
+    torn = False
+    for path in [p for d in (quarantine_days(spool) if day is None else [day])
+                 for p in quarantine_files(spool, d)]:  # fmt: skip
+        try:
+            frames += read_quarantine_file(path).frames
+        except FileNotFoundError:  # a retry emptied it while we looked
+            continue
+        except UnreadableBatch as unreadable:
+            torn = True
+            click.echo(f"edc: {unreadable}; it lies in {path.parent}", err=True)
+    return frames, torn

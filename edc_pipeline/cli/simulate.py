@@ -32,6 +32,7 @@ Examples:
   edc simulate
   edc simulate --rate 2000 --symbols SPY,AAPL,EUR/USD,BTC/USD --seed 7
   edc simulate --rest-port 8766
+  edc simulate --vendor tradingview --post-to http://127.0.0.1:8790/alerts
   edc simulate --events 20000 --chaos "cut@5000,rubbish@iex:200:truncated" --resend 50
 
 \b
@@ -85,6 +86,12 @@ unless --token is given.
     default="",
     help="What goes wrong with REST answers: 503@3,429@5:2,slow@7:1.5,torn=1%,oversized@9.",
 )
+@click.option(
+    "--post-to",
+    metavar="URL",
+    help="Post webhooks there as the vendor does, signed with --token: tradingview, finnhub,"
+    " signed_json.",
+)
 @click.option("--symbols", help="SPY,BRK.B,EUR/USD,… instead of the usual ones.")
 @click.option("--chaos", default="", help="What goes wrong, and how often; see below.")
 @click.option(
@@ -137,6 +144,7 @@ def simulate(
     token: str | None,
     rest_port: int | None,
     rest_chaos: str,
+    post_to: str | None,
     symbols: str | None,
     chaos: str,
     heartbeat: float,
@@ -151,15 +159,34 @@ def simulate(
     """Run a fake exchange that speaks a vendor's websocket protocol over a synthetic market.
 
     With --rest-port it answers the vendor's REST requests over the same market; a vendor that has
-    nothing but REST is served so anyway.
+    nothing but REST is served so anyway. With --post-to it calls a webhook instead.
     """
-    from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy and websockets: 0.3 s that `edc --help` need not wait
+    from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy: 0.3 s that --help need not wait
         exchange,
         faults,
         session,
         speakers,
     )
+    from edc_pipeline.vendors import named  # noqa: PLC0415
 
+    known = named(vendor)
+    vendor = known.name if known else vendor
+    if post_to is not None:
+        from edc_pipeline.cli.simulate_posting import post_ticks  # noqa: PLC0415
+
+        interrupted = post_ticks(
+            post_to,
+            vendor=vendor,
+            secret=token or "",
+            symbols=symbols,
+            seed=seed,
+            rate=rate,
+            seconds=seconds,
+            events=events,
+            as_json=as_json,
+        )
+        _end(interrupted)
+        return
     rest: RestServer | None = None
     terms = session.Terms(token=token or None)
     listed = None if symbols is None else symbols.split(",")

@@ -54,10 +54,9 @@ def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
     from edc_pipeline.spool.inventory import inventory  # noqa: PLC0415
     from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
     from edc_pipeline.spool.owner import current_owner  # noqa: PLC0415
-    from edc_pipeline.spool.status import read_status  # noqa: PLC0415
 
     held, owner = current_owner(spool)
-    said = read_status(spool)
+    said, problem = _said(spool)
     fresh = said is not None and now_ns - said["at"] < _STALE_NS
     since = market_day(now_ns) - dt.timedelta(days=days - 1)
     rows = []
@@ -80,10 +79,33 @@ def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
         "held": held,
         "owner": owner,
         "collector": said,
+        "problem": problem,
         "open_gaps": sum(gap.to_ns is None for gap in Ledger(spool).gaps()),
         "days": rows,
         "spool": str(spool),
     }
+
+
+def _said(spool: Path) -> tuple[dict[str, Any] | None, str]:
+    """The collector's own word, and what is wrong with the file that holds it."""
+    import msgspec  # noqa: PLC0415
+
+    from edc_pipeline.capture.report import Report  # noqa: PLC0415
+    from edc_pipeline.spool.layout import STATUS  # noqa: PLC0415
+    from edc_pipeline.spool.status import read_status  # noqa: PLC0415
+
+    said = read_status(spool)
+    try:
+        if said is not None:
+            msgspec.convert(said, Report)
+            return said, ""
+        why = "is no JSON object" if (spool / STATUS).exists() else ""
+    except msgspec.ValidationError as error:
+        why = str(error)
+    if not why:
+        return None, ""
+    remedy = "a collector that runs writes it anew every 2 s; else remove it"
+    return None, f"{spool / STATUS} is damaged: {why}; {remedy}"
 
 
 def _daily(path: Path) -> dict[str, Any]:
@@ -105,12 +127,15 @@ def _daily(path: Path) -> dict[str, Any]:
 
 def _shown(found: dict[str, Any], now_ns: int) -> list[Any]:
     said = found["collector"]
-    shown: list[Any] = [_headline(found, now_ns)]
+    shown: list[Any] = [_headline(found, now_ns), *filter(None, [found["problem"]])]
     if said is not None:
         shown.append(_feeds(said, now_ns, capturing=found["capturing"]))
     if found["capturing"]:
         shown.append(_of_late(said))
     for feed in said["feeds"] if said else []:
+        if refused := feed.get("refused_calls"):
+            why = ", ".join(f"{reason} {number:,}" for reason, number in refused.items())
+            shown.append(f"{feed['name']}: refused {sum(refused.values()):,} calls: {why}")
         shown += [f"{feed['name']}: payload drift: {words}" for words in feed.get("drift", [])]
     return [*shown, _days(found)]
 
@@ -206,6 +231,8 @@ def _headline(found: dict[str, Any], now_ns: int) -> str:
         return f"capturing since {since} (New York), process {said['pid']}{tail}"
     if found["held"]:
         return f"the spool is owned, but its collector has not spoken for half a minute{tail}"
+    if said is None and found["problem"]:
+        return f"not capturing{tail}"
     if said is None:
         return f"nothing was ever captured into {found['spool']}; start with: edc capture"
     return f"not capturing; the last collector spoke {terminal.ago(said['at'], now_ns)}{tail}"

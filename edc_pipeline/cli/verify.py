@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edc_pipeline.cli import options
+
 
 @click.command(epilog="Example:  edc verify daily/consol_feeds_trade_2026_01_22.h5 --spool spool")
 @click.argument(
@@ -30,6 +32,8 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
     from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
     from edc_pipeline.consolidation import verify as check  # noqa: PLC0415
 
+    if spool is not None:
+        options.existing_spool(spool)
     try:
         verified = [check(path, spool) for path in files]
     except KeyboardInterrupt:

@@ -87,9 +87,14 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise NoWebhookPort(
-            f"webhook.port: can't listen on {host}:{port}: {error.strerror or error};"
+            f"webhook.port: can't listen on {host}:{port}: {_in_words(error)};"
             " stop what listens there, or set another port"
         ) from None
+
+
+def _in_words(error: OSError) -> str:
+    """asyncio and socket add the address to some, in brackets."""
+    return (error.strerror or str(error)).partition(" (")[0]
 
 
 class Listener:
