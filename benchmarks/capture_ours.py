@@ -64,10 +64,12 @@ class Delays:
         def noting_take(*told: Any) -> Any:
             nonlocal number
             heard = take(*told)
-            if not number % EACH:
-                self._published.append(time.time_ns() - told[-1])
-                self._received.append((number, told[-1]))
-            number += 1
+            payloads, received_at = told[3], told[4]
+            waited = time.time_ns() - received_at
+            for frame in range(number, number + len(payloads), EACH):
+                self._published.append(waited)
+                self._received.append((frame, received_at))
+            number += len(payloads)
             return heard
 
         def noting_done(taken: Any) -> None:

@@ -126,10 +126,10 @@ class Counting:
     def opened(self) -> Sequence[str]:
         return ()
 
-    def frame(self, payload: bytes, received_at: int) -> Heard:
+    def hear(self, payloads: Sequence[bytes], received_at: int) -> Heard:
         if not self.began_s:
             self.began_s = cpu_s()
-        self.left -= 1
+        self.left -= len(payloads)
         if not self.left:
             self.cpu_s = cpu_s() - self.began_s
             self._done()

@@ -7,13 +7,15 @@ in the Dagster UI, `edc decode` output) is derived from `COLUMNS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf, isnan
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 SCHEMA_VERSION: Final = 1
 
@@ -30,6 +32,9 @@ NAN: Final = float("nan")
 # The daily file stores text at the width of the day's longest, so one hostile value of a megabyte
 # would cost a megabyte a row. The longest real ones are uuids and lists of condition codes.
 MAX_TEXT_LENGTH: Final = 128
+
+# That an event holds of others than us: symbol, venue, event_id, conditions or kind.
+_TEXT_COLUMNS: Final = 4
 
 # int64 nanoseconds since 1970 reach from 1677-09-21 to 2262-04-11; the lowest value is NaT.
 NS_MIN: Final = -(2**63) + 1
@@ -138,6 +143,17 @@ LINEAGE_COLUMNS: Final[tuple[Column, ...]] = (
 )
 
 
+# What a column says where nothing else is said of it.
+DEFAULTS: Final[dict[EventType, dict[str, Any]]] = {
+    event_type: {
+        field.name: field.default
+        for field in msgspec.structs.fields(event_class)
+        if field.default is not msgspec.NODEFAULT
+    }
+    for event_type, event_class in EVENT_CLASSES.items()
+}
+
+
 def content_columns(event_type: EventType) -> tuple[str, ...]:
     """The columns that say what the vendor said: two events that agree in all are the same content.
 
@@ -204,6 +220,29 @@ def first_fault(event: AnyEvent) -> str | None:
     ):
         return _fault(event)
     return None
+
+
+def all_storable(
+    constants: Mapping[str, Any],
+    numbers: Mapping[str, NDArray[Any]],
+    texts: Mapping[str, list[str]],
+) -> bool:
+    """Whether every row of these columns passes `first_fault`.
+
+    False may be said of rows that pass: then they are looked at one by one.
+    """
+    for values in numbers.values():
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            return False
+    said = {text for column in texts.values() for text in set(column)}
+    said.update(value for value in constants.values() if isinstance(value, str))
+    at_most = MAX_TEXT_LENGTH // _TEXT_COLUMNS
+    return (
+        "" not in set(texts["symbol"])
+        and max(map(len, said)) <= at_most
+        and "".join(said).isprintable()
+        and bool((numbers["ts_event"] >= NS_MIN).all())
+    )
 
 
 def _fault(event: AnyEvent) -> str | None:

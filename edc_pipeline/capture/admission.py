@@ -9,9 +9,16 @@ import datetime as dt
 import logging
 from typing import Final
 
-from edc_pipeline.events import NS_MAX, NS_MIN, AnyEvent, first_fault, number_occurrences
+from edc_pipeline.events import (
+    NS_MAX,
+    NS_MIN,
+    AnyEvent,
+    all_storable,
+    first_fault,
+    number_occurrences,
+)
 from edc_pipeline.market_day import DayFinder, day_bounds, midnight_ns
-from edc_pipeline.vendors.contract import Reading, Session
+from edc_pipeline.vendors.contract import Columns, Reading, Session
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +57,15 @@ class Admission:
         if len(reading.events) > 1:
             number_occurrences(reading.events)
         return reading
+
+    def admits(self, found: Columns, received_at: int) -> bool:
+        """Whether all of it is admitted as it is."""
+        if not self._received_from <= received_at < self._received_before:
+            self._look_up(received_at)
+        times = found.numbers["ts_event"]
+        return self._from <= times.min() <= times.max() < self._before and all_storable(
+            found.constants, found.numbers, found.texts
+        )
 
     def _look_up(self, received_at: int) -> None:
         """The bounds of the day of receipt and of the horizon around it: once a day."""

@@ -15,7 +15,7 @@ from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.settings import Feed
 from edc_pipeline.transports.contract import Heard, Speech
-from edc_pipeline.vendors.contract import ChangesInPlace, Session
+from edc_pipeline.vendors.contract import ChangesInPlace, ReadMany, Session
 from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,13 @@ class Host(Protocol):
 
 class Take(Protocol):
     def __call__(
-        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
+        self,
+        state: FeedState,
+        line: Line,
+        session: Session,
+        payloads: Sequence[bytes],
+        received_at: int,
+        read_many: ReadMany | None,
     ) -> Heard: ...
 
 
@@ -78,6 +84,7 @@ class FeedConnection:
     delivered: bool = False  # since it stands
     line: Line | None = None
     session: Session | None = None
+    read_many: ReadMany | None = None
     standing_since_s: float | None = None
     asking_s: float = 0.0  # how long the opening takes at the pace that the vendor allows
     reconnect: str = ""  # why, once the watch has asked for it
@@ -101,6 +108,7 @@ class FeedConnection:
         self.opens += 1
         self.delivered = False
         self.session = self.host.open_session(self.feed)
+        self.read_many = self.feed.vendor_rules.reader_of_many(self.feed.subscription)
         self.standing_since_s, self.reconnect = time.monotonic(), ""
         log.info("%s: connected", name)
         asked = self.session.opening()
@@ -125,6 +133,7 @@ class FeedConnection:
         if messages is None:
             return False
         self.feed = feed
+        self.read_many = feed.vendor_rules.reader_of_many(feed.subscription)
         # What comes from now on is read as the session reads it from now on.
         self.line = self.host.open_line(self.state, feed, self.line.connection, self.shard)
         assert self.standing_since_s is not None
@@ -150,11 +159,13 @@ class FeedConnection:
     def begins_to_deliver(self) -> None:
         self.delivered = True
 
-    def frame(self, payload: bytes, received_at: int) -> Heard:
+    def hear(self, payloads: Sequence[bytes], received_at: int) -> Heard:
         assert self.session is not None
         assert self.line is not None
         self.heard_at = received_at
-        return self.host.take(self.state, self.line, self.session, payload, received_at)
+        return self.host.take(
+            self.state, self.line, self.session, payloads, received_at, self.read_many
+        )
 
     @property
     def acknowledged(self) -> bool:

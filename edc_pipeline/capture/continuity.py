@@ -9,7 +9,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.sequence import Missing, Numbers
 from edc_pipeline.capture.staleness import Staleness
 from edc_pipeline.spool.ledger import Gap, Source
-from edc_pipeline.vendors.contract import Reading, SequenceRule
+from edc_pipeline.vendors.contract import Columns, Reading, SequenceRule
 
 
 class Continuity:
@@ -49,6 +49,12 @@ class Continuity:
                 self._staleness.mark(event)
             return []
         return self._hear_numbers(line.connection, reading, at)
+
+    def goes_on(self, line: Line, found: Sequence[Columns], at: int) -> bool:
+        """Hears all of it, if nothing is stale and every number follows its last; else nothing."""
+        if self._staleness.active or line.gap > self._gap:
+            return False
+        return not self._numbered or self._numbers.go_on(found, at)
 
     def _hear_numbers(self, connection: str, reading: Reading, at: int) -> list[Gap]:
         missing: list[Missing] = []

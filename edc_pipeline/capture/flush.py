@@ -24,7 +24,7 @@ def flush(
     `lines` are the collector's connections: a quarantined frame keeps what it takes to read it.
     """
     written = []
-    for (event_type, day), rows in waiting.rows.items():
+    for (event_type, day), table in waiting.tables().items():
         path, _ = write_micro_batch(
             spool,
             event_type=event_type,
@@ -32,7 +32,7 @@ def flush(
             collector=collector,
             first_frame=waiting.first_frame,
             last_frame=waiting.last_frame,
-            table=rows.table(),
+            table=table,
         )
         written.append(path)
     for day, frames in waiting.quarantine.items():

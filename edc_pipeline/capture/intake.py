@@ -19,13 +19,15 @@ from edc_pipeline.capture.live import Live
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.events import EventType
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
-from edc_pipeline.transports.contract import Heard
-from edc_pipeline.vendors.contract import Control, Reading, Session
+from edc_pipeline.transports.contract import Heard, together
+from edc_pipeline.vendors.contract import Columns, Control, Reading, ReadMany, Session
 
 log = logging.getLogger(__name__)
 
 # What nearly every frame means for its connection, made once: 0.6 µs each otherwise.
 _DELIVERS: Final = Heard(data=True)
+# Frames of one read from which it pays to look at them together.
+_MANY: Final = 12
 # Gaps that may wait for one flush. Numbers that are not contiguous where the vendor says so would
 # make every message a gap; what is beyond is told as one.
 _MOST_GAPS: Final = 10_000
@@ -116,9 +118,90 @@ class Intake:
         self._clock = clock
 
     def take(
-        self, state: FeedState, line: Line, session: Session, payload: bytes, received_at: int
+        self,
+        state: FeedState,
+        line: Line,
+        session: Session,
+        payloads: Sequence[bytes],
+        received_at: int,
+        read_many: ReadMany | None = None,
     ) -> Heard:
-        frame = self._journal.append(line.number, received_at, payload)
+        """The frames of one read."""
+        first = self._journal.append_many(line.number, received_at, payloads)
+        if (
+            read_many is not None
+            and len(payloads) >= _MANY
+            and self._take_together(state, line, read_many, first, payloads, received_at)
+        ):
+            return _DELIVERS
+        meant = [
+            self._take_one(state, line, session, frame, payload, received_at)
+            for frame, payload in enumerate(payloads, first)
+        ]
+        if meant.count(_DELIVERS) == len(meant):
+            return _DELIVERS
+        return together(meant)
+
+    def _take_together(
+        self,
+        state: FeedState,
+        line: Line,
+        read_many: ReadMany,
+        first: int,
+        payloads: Sequence[bytes],
+        at: int,
+    ) -> bool:
+        """Column by column, five times cheaper, where every frame is a plain event and nothing
+        about the feed is open; else False, and nothing is changed."""
+        if self._live.listening or state.gap is not None:
+            return False  # subscribers want events, and the first after a gap are marked
+        try:
+            found = read_many(payloads, at)
+        except Exception:
+            log.exception("a vendor's reader of many failed; the frames are read one by one")
+            return False
+        if (
+            not found
+            or not all(self._admission.admits(columns, at) for columns in found)
+            or not all(map(self._queues.is_of_one_day, found))
+            or (state.continuity.concerns(line) and not state.continuity.goes_on(line, found, at))
+        ):
+            return False
+        self._queues.put_many(first, state.source, line.connection, found, payloads, at)
+        self._note_many(state, found, payloads, at)
+        return True
+
+    def _note_many(
+        self, state: FeedState, found: Sequence[Columns], payloads: Sequence[bytes], at: int
+    ) -> None:
+        counts = state.frames
+        before, counts.received = counts.received, counts.received + len(payloads)
+        counts.bytes += sum(map(len, payloads))
+        counts.with_events += len(payloads)
+        state.last_frame_at = state.last_event_at = at
+        for columns in found:
+            state.events[columns.event_type] = state.events.get(columns.event_type, 0) + len(
+                columns.places
+            )
+            state.symbols.update(columns.texts["symbol"])
+        if before // SAMPLE_EVERY != counts.received // SAMPLE_EVERY:
+            observe = state.latencies.observe
+            observe("receive_to_published", self._clock() - at)
+            if found[0].constants.get("ts_source", "vendor") == "vendor":
+                observe("vendor_to_receive", at - int(found[0].numbers["ts_event"][0]))
+            sampled = counts.received - counts.received % SAMPLE_EVERY + 1
+            if state.drift.wants(sampled):
+                self._tell_drift(state, state.drift.understood(payloads[0]))
+
+    def _take_one(
+        self,
+        state: FeedState,
+        line: Line,
+        session: Session,
+        frame: int,
+        payload: bytes,
+        received_at: int,
+    ) -> Heard:
         reading = self._admission.read(session, payload, received_at)
         if state.continuity.concerns(line):
             self.tell(state, state.continuity.hear(line, reading, received_at))

@@ -6,29 +6,34 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from edc_pipeline.events import AnyEvent, EventType
 from edc_pipeline.market_day import DayFinder, day_bounds
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
-from edc_pipeline.spool.micro_batch import rows_to_table
+from edc_pipeline.spool.micro_batch import columns_to_table, rows_to_table
 from edc_pipeline.spool.quarantine import QuarantinedFrame
-from edc_pipeline.vendors.contract import Reading
+from edc_pipeline.vendors.contract import Columns, Reading
 
 # Rows wait as columns, made of so many at a time: some 0.5 ms of the event loop each. All at once,
 # 100,000 rows held Python's lock, and so the loop, for 90 ms; and an event as an object takes 400
 # bytes, as columns 100.
 _TURN_ROWS: Final = 512
+# Columns as the reader made them take a tenth of that.
+_TURN_COLUMNS: Final = 4096
 
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of one event type and day, in the order of their arrival: columns, and behind them the
-    latest as they came, in three lists of one length."""
+    """Rows of one event type and day: columns, and behind them the latest that came one by one, in
+    three lists of one length."""
 
     event_type: EventType
     columns: list[pa.Table] = field(default_factory=list)
@@ -55,6 +60,41 @@ class Rows:
 
 
 @dataclass(slots=True)
+class _Open:
+    """Columns that grow read by read, until they become a table."""
+
+    said_first: Columns
+    row_count: int = 0
+    numbers: dict[str, list[NDArray[Any]]] = field(default_factory=lambda: defaultdict(list))
+    texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def goes_on_with(self, found: Columns) -> bool:
+        first = self.said_first
+        return (
+            found.constants is first.constants
+            and found.numbers.keys() == first.numbers.keys()
+            and found.texts.keys() == first.texts.keys()
+        )
+
+    def add(self, found: Columns, first_frame: int, received_at: int) -> None:
+        places, rows = found.places, len(found.places)
+        for name, values in found.numbers.items():
+            self.numbers[name].append(values)
+        for name, said in found.texts.items():
+            self.texts[name] += said
+        frames = np.arange(rows) if isinstance(places, range) else np.array(places)
+        self.numbers["frame"].append(frames + first_frame)
+        self.numbers["created_at"].append(np.full(rows, received_at))
+        self.row_count += rows
+
+    def table(self, connection: str) -> pa.Table:
+        first = self.said_first
+        constants = {**first.constants, "connection": connection}
+        numbers = {name: np.concatenate(parts) for name, parts in self.numbers.items()}
+        return columns_to_table(first.event_type, constants, numbers, self.texts)
+
+
+@dataclass(slots=True)
 class _Tray:
     """Where a connection's events of one type go while their day stays the same."""
 
@@ -64,6 +104,22 @@ class _Tray:
     end_ns: int
     source: Source
     events: int = 0  # of this connection
+    open: _Open | None = None
+
+    def put_many(self, found: Columns, connection: str, first_frame: int, received_at: int) -> None:
+        """Behind the columns that are open, or in place of them."""
+        self.events += len(found.places)
+        if self.open is None or not self.open.goes_on_with(found):
+            self.turn(connection)
+            self.open = _Open(found)
+        self.open.add(found, first_frame, received_at)
+        if self.open.row_count >= _TURN_COLUMNS:
+            self.turn(connection)
+
+    def turn(self, connection: str) -> None:
+        if self.open is not None:
+            self.rows.columns.append(self.open.table(connection))
+            self.open = None
 
 
 @dataclass(slots=True)
@@ -99,6 +155,12 @@ class Waiting:
     @property
     def empty(self) -> bool:
         return self.last_frame < self.first_frame and not self.gaps
+
+    def tables(self) -> dict[tuple[EventType, dt.date], pa.Table]:
+        """All rows, as they go to disk."""
+        for (connection, _, _), tray in self._trays.items():
+            tray.turn(connection)
+        return {key: rows.table() for key, rows in self.rows.items()}
 
     @property
     def event_counts(self) -> dict[tuple[Source, EventType, dt.date], int]:
@@ -143,9 +205,7 @@ class Queues:
         waiting = self.waiting
         assert frame == waiting.last_frame + 1
         waiting.last_frame = frame
-        desk = waiting.desks.get(connection)
-        if desk is None or not desk.first_ns <= received_at < desk.end_ns:
-            desk = waiting.desk(source, connection, self._day_of(received_at))
+        desk = self._desk(source, connection, received_at)
         counts = desk.counts
         counts.received += 1
         counts.bytes += len(payload)
@@ -183,6 +243,43 @@ class Queues:
             rows.frames.append(frame)
             if not len(rows.events) % _TURN_ROWS:
                 rows.turn_early()
+
+    def put_many(
+        self,
+        first_frame: int,
+        source: Source,
+        connection: str,
+        found: Sequence[Columns],
+        payloads: Sequence[bytes],
+        received_at: int,
+    ) -> None:
+        """The same for the frames of one read, each with one event; all of a type on one day."""
+        waiting = self.waiting
+        assert first_frame == waiting.last_frame + 1
+        waiting.last_frame += len(payloads)
+        desk = self._desk(source, connection, received_at)
+        counts, frames = desk.counts, len(payloads)
+        counts.received += frames
+        counts.bytes += sum(map(len, payloads))
+        counts.with_events += frames
+        for columns in found:
+            waiting.row_count += len(columns.places)
+            at = int(columns.numbers["ts_event"][0])
+            tray = desk.trays.get(columns.event_type)
+            if tray is None or not tray.first_ns <= at < tray.end_ns:
+                day = self._day_of(at)
+                tray = waiting.tray(source, connection, columns.event_type, day)
+            tray.put_many(columns, connection, first_frame, received_at)
+
+    def is_of_one_day(self, found: Columns) -> bool:
+        times = found.numbers["ts_event"]
+        return self._day_of(int(times.min())) == self._day_of(int(times.max()))
+
+    def _desk(self, source: Source, connection: str, received_at: int) -> _Desk:
+        desk = self.waiting.desks.get(connection)
+        if desk is None or not desk.first_ns <= received_at < desk.end_ns:
+            desk = self.waiting.desk(source, connection, self._day_of(received_at))
+        return desk
 
     def take(self) -> Waiting:
         """All that waits; what comes next starts anew behind it."""

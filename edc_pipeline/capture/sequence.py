@@ -9,12 +9,13 @@ repeats its last frames after a reconnect must not look like that: 25 to 100 are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from edc_pipeline.events import AnyEvent
-from edc_pipeline.vendors.contract import SequenceRule
+from edc_pipeline.vendors.contract import Columns, SequenceRule
 
 # Messages of one numbering that may overtake another one.
 LATE_MESSAGES: Final = 64
@@ -93,6 +94,20 @@ class Numbering:
         if self._holes:
             self._give_up(missing, at)
         return jumped
+
+    @property
+    def is_plain(self) -> bool:
+        """Begun, and nothing about it is open."""
+        return self._last is not None and not self._holes and not self._behind
+
+    def go_on(self, last: int, heard: int, at: int) -> None:
+        """So many were heard that followed each other, up to `last`."""
+        self._last, self._last_ns = last, at
+        self._heard += heard
+
+    @property
+    def last(self) -> int:
+        return -1 if self._last is None else self._last
 
     def _ahead(self, seq: int) -> int:
         assert self._last is not None
@@ -208,6 +223,49 @@ class Numbers:
         ):
             return False
         return self._hear((-1, connection), rule_of_frames, event.seq, at, missing)
+
+    def go_on(self, found: Sequence[Columns], at: int) -> bool:
+        """Hear all of it, if each number follows its last; else hear nothing of it."""
+        if self._by_frame is not None:
+            return False
+        latest: dict[int, dict[str, int]] = {}
+        heard: Counter[tuple[int, str]] = Counter()
+        for columns in found:
+            place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
+            numbers = columns.numbers.get("seq")
+            if rule is None or numbers is None:
+                continue
+            if place in latest:  # two types share a numbering: their order matters
+                return False
+            symbols = columns.texts["symbol"]
+            followed = self._follow(place, rule, zip(symbols, numbers.tolist(), strict=True))
+            if followed is None:
+                return False
+            latest[place] = followed
+            heard.update((place, symbol) for symbol in symbols)
+        for place, last_of in latest.items():
+            for symbol, last in last_of.items():
+                self._numberings[place, symbol].go_on(last, heard[place, symbol], at)
+        return True
+
+    def _follow(
+        self, place: int, rule: SequenceRule, numbered: Iterable[tuple[str, int]]
+    ) -> dict[str, int] | None:
+        """Symbol → its latest number; None where one does not follow its last."""
+        if rule.wraps_after is not None:
+            return None
+        latest: dict[str, int] = {}
+        for symbol, seq in numbered:
+            last = latest.get(symbol)
+            if last is None:
+                numbering = self._numberings.get((place, symbol))
+                if numbering is None or not numbering.is_plain:
+                    return None
+                last = numbering.last
+            if seq <= last or (rule.contiguous and seq != last + 1):
+                return None
+            latest[symbol] = seq
+        return latest
 
     def _hear(
         self, key: tuple[int, str], rule: SequenceRule, seq: int, at: int, missing: list[Missing]

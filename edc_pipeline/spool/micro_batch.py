@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from edc_pipeline import __version__
 from edc_pipeline.durable_file import write_durably
 from edc_pipeline.events import (
     COLUMNS,
+    DEFAULTS,
     EVENT_TYPES,
     LINEAGE_COLUMNS,
     SCHEMA_VERSION,
@@ -96,6 +98,33 @@ def rows_to_table(
     columns = [*zip(*map(msgspec.structs.astuple, events), strict=True), connections, frames]
     arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def columns_to_table(
+    event_type: EventType,
+    constants: Mapping[str, Any],
+    numbers: Mapping[str, NDArray[Any]],
+    texts: Mapping[str, list[str]],
+) -> pa.Table:
+    """Columns out of columns; what is nowhere among them has its default."""
+    schema = SCHEMAS[event_type]
+    rows, values = len(numbers["ts_event"]), {**DEFAULTS[event_type], **constants}
+    arrays = []
+    for field in schema:
+        name = field.name
+        if name in numbers:
+            arrays.append(pa.array(numbers[name], field.type))
+        elif name in texts:
+            arrays.append(pa.array(texts[name], field.type))
+        else:
+            value = values[name]
+            arrays.append(_cached_repeat(value, _repeated(rows), field.type).slice(0, rows))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _repeated(rows: int) -> int:
+    """A power of two that is enough: few lengths are worth keeping."""
+    return 1 << (rows - 1).bit_length()
 
 
 def _array(values: Sequence[Any], stored: pa.DataType) -> pa.Array:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the frame meant for the connection that brought it."""
+    """What the frames of a read meant for the connection that brought them."""
 
     data: bool = False  # the feed really delivers: only now may the back-off start anew
     replies: Sequence[str] = field(default=(), repr=False)  # a login holds the key
@@ -17,19 +17,30 @@ class Heard:
     reconnect: str = ""  # why this connection is of no more use; empty: go on
 
 
+def together(meant: Sequence[Heard]) -> Heard:
+    """What frames meant one by one, as one."""
+    return Heard(
+        data=any(heard.data for heard in meant),
+        replies=[reply for heard in meant for reply in heard.replies],
+        give_up=next((heard.give_up for heard in meant if heard.give_up), ""),
+        reconnect=next((heard.reconnect for heard in meant if heard.reconnect), ""),
+    )
+
+
 class Listener(Protocol):
     """One connection's other end. All calls come from the event loop; none may block.
 
-    Calls follow the order of the bytes: `opened`, then `frame` for each message, then `closed`.
-    They are made while the socket is being read, so a slow one delays every other connection.
+    Calls follow the order of the bytes: `opened`, then `hear` for each read of the socket that
+    brought messages, then `closed`. They are made while the socket is being read, so a slow one
+    delays every other connection.
     """
 
     def opened(self) -> Sequence[str]:
         """Connected: the messages to send first."""
         ...
 
-    def frame(self, payload: bytes, received_at: int) -> Heard:
-        """A frame arrived. Must not raise."""
+    def hear(self, payloads: Sequence[bytes], received_at: int) -> Heard:
+        """The frames of one read, in their order; at least one. Must not raise."""
         ...
 
     def closed(self, reason: str) -> None:

@@ -58,13 +58,14 @@ class Conversation(WSListener):
         self._speech = speech
         self._outgoing = Outgoing(self._send_one, endpoint.messages_per_s)
         self._listener = listener
-        self._take = listener.frame
+        self._take = listener.hear
         self._has_room = listener.has_room
         self._backoff = backoff
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._line: WSTransport | None = None
         self._delivered = False
+        self._read: list[bytes] = []  # the messages of the read under way
         self._parts: bytearray | None = None  # of a message in fragments
         self._received_at = 0  # by the clock handed in; one value per read
         self._read_s = 0.0  # when any bytes came
@@ -102,7 +103,7 @@ class Conversation(WSListener):
             if self._parts is not None:
                 raise self._broken("a new message inside a fragmented one")
             if frame.fin:
-                self._hear(frame.get_payload_as_bytes())
+                self._read.append(frame.get_payload_as_bytes())
             else:
                 self._parts = bytearray(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CONTINUATION:
@@ -142,6 +143,7 @@ class Conversation(WSListener):
         return not self._deaf
 
     def read_ended(self) -> None:
+        self._hand_over()
         if self._has_room() or self._waiting_for_room is not None or self._line is None:
             return
         self._line.underlying_transport.pause_reading()
@@ -176,14 +178,15 @@ class Conversation(WSListener):
         parts += frame.get_payload_as_bytes()
         if frame.fin:
             self._parts = None
-            self._hear(bytes(parts))
+            self._read.append(bytes(parts))
 
-    def _hear(self, payload: bytes) -> None:
-        if self.give_up:
+    def _hand_over(self) -> None:
+        payloads, self._read = self._read, []
+        if self.give_up or not payloads:
             return
         self._heard_s = self._read_s
         try:
-            heard = self._take(payload, self._received_at)
+            heard = self._take(payloads, self._received_at)
         except Exception as error:
             self._fail(error)
             return
@@ -249,6 +252,7 @@ class Conversation(WSListener):
 
     def _close_arrived(self, line: WSTransport, payload: bytes) -> None:
         """picows has checked it: no payload, or a valid code and UTF-8."""
+        self._hand_over()
         self._deaf = True
         self._fall_silent()
         code = int.from_bytes(payload[:2], "big")
@@ -263,6 +267,7 @@ class Conversation(WSListener):
 
     def _broken(self, what: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> WSProtocolError:
         """For raising: picows then sends the close frame and lets go of the socket."""
+        self._hand_over()
         self._deaf = True
         self._parting = True
         return WSProtocolError(code, what)

@@ -8,7 +8,7 @@ import hashlib
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from edc_pipeline.transports.backoff import Backoff
-from edc_pipeline.transports.contract import Heard
+from edc_pipeline.transports.contract import Heard, together
 from edc_pipeline.transports.websocket import Endpoint, keep_connected
 
 QUICK_S = 0.02
@@ -96,6 +96,9 @@ class Recorder:
     def opened(self) -> tuple[str, ...]:
         self.opens += 1
         return self.first_words
+
+    def hear(self, payloads: Sequence[bytes], received_at: int) -> Heard:
+        return together([self.frame(payload, received_at) for payload in payloads])
 
     def frame(self, payload: bytes, received_at: int) -> Heard:
         self.frames.append(payload)

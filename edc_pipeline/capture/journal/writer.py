@@ -150,6 +150,22 @@ class Journal:
             self._awaited.append((last, done))
         return done
 
+    def append_many(self, line: int, received_at: int, payloads: Sequence[bytes]) -> int:
+        """Queue the frames of one read; returns the ordinal of the first."""
+        if received_at >= self._day_end:
+            self._begin_day(received_at)
+        queued = self._queued
+        if not queued.payloads:
+            queued.began_s = time.monotonic()
+        frame = queued.first_frame + len(queued.payloads)
+        queued.payloads += payloads
+        queued.received_at += [received_at] * len(payloads)
+        queued.lines += [line] * len(payloads)
+        queued.payload_bytes += sum(map(len, payloads))
+        if queued.payload_bytes >= _BLOCK_BYTES or len(queued.payloads) >= _BLOCK_FRAMES:
+            self._take()
+        return frame
+
     def _begin_day(self, received_at: int) -> None:
         """A segment holds the frames of one day of receipt: so it can be found, and retired."""
         self._take()

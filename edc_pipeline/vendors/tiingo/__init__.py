@@ -25,6 +25,7 @@ from edc_pipeline.vendors.contract import (
     FeedSpec,
     IdentityRule,
     Reading,
+    ReadMany,
     Session,
     Subscription,
     Vendor,
@@ -33,6 +34,7 @@ from edc_pipeline.vendors.contract import (
     quarantined,
 )
 from edc_pipeline.vendors.read_only import ReadOnly
+from edc_pipeline.vendors.tiingo.many import reader_of_many
 from edc_pipeline.vendors.tiingo.rest import REST_FEEDS, rest_decoder
 from edc_pipeline.vendors.tiingo.rows import Change, Labels, RowReader
 from edc_pipeline.vendors.tiingo.symbols import check_symbol, to_symbol, to_ticker
@@ -120,6 +122,12 @@ def decoder(subscription: Subscription) -> Decode:
         return any_frame(frame, received_at)
 
     return decode
+
+
+def _reader_of_many(subscription: Subscription) -> ReadMany | None:
+    feed = subscription.feed
+    service = next((name for name, served in _FEED_OF_SERVICE.items() if served == feed), "")
+    return reader_of_many(feed, service, asked_level(subscription), _rows(subscription))
 
 
 def _rows(subscription: Subscription) -> RowReader:
@@ -333,6 +341,7 @@ VENDOR: Final = Vendor(
     },
     decoder=decoder,
     open_session=_open_session,
+    reader_of_many=_reader_of_many,
     check_symbol=check_symbol,
     spell=to_ticker,
     symbol_of=to_symbol,

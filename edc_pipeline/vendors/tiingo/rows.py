@@ -11,7 +11,9 @@ are decoded in one go. What does not fit it is the other readers' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -204,6 +206,7 @@ class RowReader:
         self._asset_classes = asset_classes
         self._fallback = fallback
         self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
+        self._of_feed: dict[str, dict[str, str]] = defaultdict(dict)  # ticker → symbol
 
     def one_pass(self, feed: str, level: object) -> OnePass | None:
         """A decoder of whole frames for what this subscription nearly always brings, and what
@@ -251,16 +254,9 @@ class RowReader:
         ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
         if isinstance(row, IexQuote):
             return [self._quote(ts, row, labels)]
-        conditions = ["break"] if isinstance(row, IexBreak) else []
-        if row.after_hours or row.halted or row.sweep or row.odd_lot or row.rule_611:
-            flags = (
-                ("after_hours", row.after_hours),
-                ("halted", row.halted),
-                ("intermarket_sweep", row.sweep),
-                ("odd_lot", row.odd_lot),
-                ("rule_611_exempt", row.rule_611),
-            )
-            conditions += [name for name, flag in flags if flag]
+        conditions = _flags(row)
+        if isinstance(row, IexBreak):
+            conditions = f"break {conditions}".rstrip()
         return [self._trade(ts, row.ticker, row.last, row.last_size, conditions, labels)]
 
     def _equity(self, row: EquityQuote, labels: Labels) -> list[AnyEvent]:
@@ -276,7 +272,7 @@ class RowReader:
         ts, venue = iso_to_ns(row.iso), row.exchange.lower()
         if isinstance(row, CryptoQuote):
             return [self._quote(ts, row, labels, venue)]
-        return [self._trade(ts, row.ticker, row.price, row.size, [], labels, venue)]
+        return [self._trade(ts, row.ticker, row.price, row.size, "", labels, venue)]
 
     def _boats(self, row: IexQuote | BoatsTrade | BoatsBreak, labels: Labels) -> list[AnyEvent]:
         ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
@@ -286,7 +282,7 @@ class RowReader:
         conditions = [mark for mark in marks if mark]
         if isinstance(row, BoatsBreak):
             conditions.insert(0, "break")
-        return [self._trade(ts, row.ticker, row.price, row.size, conditions, labels)]
+        return [self._trade(ts, row.ticker, row.price, row.size, " ".join(conditions), labels)]
 
     # An event
 
@@ -295,12 +291,30 @@ class RowReader:
         known = self._known.get((feed, ticker))
         if known is None:
             symbol = self._spelling.get(ticker) or self._fallback(feed, ticker)
-            known = symbol, self._asset_classes.get(symbol) or _ASSET_CLASSES[feed]
+            known = symbol, self._asset_classes.get(symbol) or ASSET_CLASSES[feed]
             if len(self._known) >= _TICKERS_KEPT:
                 self._known.clear()
             if len(ticker) <= _TICKER_LENGTH:
                 self._known[feed, ticker] = known
         return known
+
+    def symbols_of(self, feed: str, tickers: Sequence[str]) -> list[str]:
+        """Our symbols of many."""
+        of = self._of_feed[feed]
+        try:
+            return [of[ticker] for ticker in tickers]
+        except KeyError:
+            if len(of) >= _TICKERS_KEPT:
+                of.clear()
+            of |= {ticker: self._instrument(feed, ticker)[0] for ticker in tickers}
+            return [of[ticker] for ticker in tickers]
+
+    def classes_of(self, feed: str, symbols: Sequence[str]) -> list[str] | None:
+        """Their classes; None: all have the feed's."""
+        if not self._asset_classes:
+            return None
+        usual = ASSET_CLASSES[feed]
+        return [self._asset_classes.get(symbol) or usual for symbol in symbols]
 
     def _quote(
         self,
@@ -333,14 +347,14 @@ class RowReader:
         ticker: str,
         price: Number,
         size: Number,
-        conditions: list[str],
+        conditions: str,
         labels: Labels,
         venue: str = "",
     ) -> Trade:
         if price is None:
             raise Fault("a trade without a price")
         if labels.change != "new":
-            conditions = [labels.change, *conditions]
+            conditions = f"{labels.change} {conditions}".rstrip()
         symbol, asset_class = self._instrument(labels.feed, ticker)
         return Trade(
             ts_event=ts,
@@ -352,7 +366,7 @@ class RowReader:
             created_at=labels.received_at,
             price=price,
             size=NAN if size is None else size,
-            conditions=" ".join(conditions) if conditions else "",
+            conditions=conditions,
         )
 
     def _reference(self, row: tuple[str, str, float], labels: Labels) -> list[AnyEvent]:
@@ -374,13 +388,33 @@ class RowReader:
         ]
 
 
-_ASSET_CLASSES: Final[dict[str, AssetClass]] = {
+ASSET_CLASSES: Final[dict[str, AssetClass]] = {
     "iex": "equity",
     "equity": "equity",
     "boats": "equity",
     "fx": "fx",
     "crypto": "crypto",
 }
+
+
+def conditions_of(rows: Sequence[IexTrade]) -> list[str]:
+    """The same for many."""
+    return [
+        _said_by((row.after_hours, row.halted, row.sweep, row.odd_lot, row.rule_611))
+        for row in rows
+    ]
+
+
+def _flags(row: IexTrade | IexBreak) -> str:
+    return _said_by((row.after_hours, row.halted, row.sweep, row.odd_lot, row.rule_611))
+
+
+@lru_cache(maxsize=1024)
+def _said_by(flags: tuple[Flag, ...]) -> str:
+    return " ".join(name for name, flag in zip(_FLAGS, flags, strict=True) if flag)
+
+
+_FLAGS: Final = ("after_hours", "halted", "intermarket_sweep", "odd_lot", "rule_611_exempt")
 
 
 def _has_letter(raw: bytes) -> bool:
