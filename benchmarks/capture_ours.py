@@ -29,6 +29,8 @@ from edc_pipeline.settings import Settings
 BEAT_S = 0.005
 # Of every so many frames one delay is noted.
 EACH = 16
+# Frames that a busy socket brings in one read.
+READ_FRAMES = 100
 
 
 def cpu_s() -> float:
@@ -94,9 +96,10 @@ class Delays:
 def journal_cpu_s(count: int, payload: bytes) -> float:
     """What the event loop spends to queue so many frames for the journal."""
     journal = Journal(Path("unused"), "bench")
+    payloads = [payload] * READ_FRAMES
     began_s = time.thread_time()
-    for _ in range(count):
-        journal.append(0, 0, payload)
+    for _ in range(count // READ_FRAMES):
+        journal.append_many(0, 0, payloads, len(payloads) * len(payload))
         if len(journal._queued.payloads) >= 1000:
             journal._queued = type(journal._queued)(0)
     return time.thread_time() - began_s

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from capture_styles import STYLES
 
 CHUNK_BYTES = 64 << 10
-RENDERED = 50_000  # distinct frames; they are sent again and again
+RENDERED = 300_000  # distinct frames, more than one run takes: numbers must not come again
 # A paced sender wakes so often and sends what is due, as packets on a busy line arrive.
 TICK_S = 0.001
 _KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SYMBOLS = tuple(first + second for first in "ABCDEFGHIJ" for second in "KLMNOPQRST")
+COINS = tuple(f"{symbol}/USDT" for symbol in SYMBOLS)
+TICKERS = tuple(coin.replace("/", "") for coin in COINS)
 PAIRS = tuple(f"{symbol}A/USD" for symbol in SYMBOLS)
 
 
@@ -101,7 +103,35 @@ def _plain_crypto(said: Any, received_at: int) -> dict[str, Any]:
     }
 
 
+def _binance_trade(number: int, ns: int) -> bytes:
+    turn, which = divmod(number, len(TICKERS))
+    trade = {"e": "trade", "E": ns // 10**6, "s": TICKERS[which], "t": 4_000_000_000 + turn}
+    trade |= {"p": f"{_price(number) * 891:.8f}", "q": f"{number % 997 / 1000:.8f}"}
+    trade |= {"T": ns // 10**6, "m": number % 2 == 0, "M": True}
+    return json.dumps(trade, separators=(",", ":")).encode()
+
+
+def _binance_book(number: int, ns: int) -> bytes:
+    turn, which = divmod(number, len(TICKERS))
+    price = _price(number) * 891
+    book = {"u": 70_000_000_000 + 3 * turn, "s": TICKERS[which]}
+    book |= {"b": f"{price:.8f}", "B": f"{number % 997 / 1000:.8f}"}
+    book |= {"a": f"{price + 0.01:.8f}", "A": f"{number % 887 / 1000:.8f}"}
+    return json.dumps(book, separators=(",", ":")).encode()
+
+
+def _plain_binance(said: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": said["s"], "created_at": received_at, "ts_event": received_at}
+    if "b" in said:
+        event |= {"bid": float(said["b"]), "bid_size": float(said["B"]), "seq": said["u"]}
+        return event | {"ask": float(said["a"]), "ask_size": float(said["A"])}
+    event |= {"price": float(said["p"]), "size": float(said["q"]), "seq": said["t"]}
+    return event | {"ts_event": said["T"] * 10**6, "event_id": str(said["t"])}
+
+
 STYLES: dict[str, Style] = {
+    "binance trades": Style("binance", "spot", _binance_trade, _plain_binance, COINS),
+    "binance book tickers": Style("binance", "spot", _binance_book, _plain_binance, COINS),
     "tiingo crypto trades": Style("tiingo", "crypto", _crypto_trade, _plain_crypto, PAIRS),
     "tiingo iex quotes": Style(
         "tiingo", "iex", _iex_quote, _plain_iex, options={"threshold_level": 5}
@@ -112,5 +142,5 @@ STYLES: dict[str, Style] = {
     "tiingo iex reference": Style("tiingo", "iex", _iex_reference, _plain_iex),
     "tiingo fx quotes": Style("tiingo", "fx", _fx_quote, _plain_fx, PAIRS),
 }
-# `vs_plain` is this one's: small frames with one trade each, the nearest to a crypto exchange.
-SINGLE_FRAMES = "tiingo crypto trades"
+# `vs_plain` is this one's: small frames with one event each.
+SINGLE_FRAMES = "binance trades"

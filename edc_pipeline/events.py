@@ -234,13 +234,15 @@ def all_storable(
     for values in numbers.values():
         if values.dtype.kind == "f" and np.isinf(values).any():
             return False
-    said = {text for column in texts.values() for text in set(column)}
-    said.update(value for value in constants.values() if isinstance(value, str))
     at_most = MAX_TEXT_LENGTH // _TEXT_COLUMNS
+    for name, column in texts.items():
+        said = column if name == "event_id" else set(column)  # ids seldom repeat
+        if max(map(len, said)) > at_most or not "".join(said).isprintable():
+            return False
+    said = [value for value in constants.values() if isinstance(value, str)]
     return (
-        "" not in set(texts["symbol"])
-        and max(map(len, said)) <= at_most
-        and "".join(said).isprintable()
+        "".join(said).isprintable()
+        and "" not in texts["symbol"]
         and bool((numbers["ts_event"] >= NS_MIN).all())
     )
 

@@ -59,12 +59,15 @@ class Admission:
         return reading
 
     def admits(self, found: Columns, received_at: int) -> bool:
-        """Whether all of it is admitted as it is."""
+        """Whether all of it is admitted as it is, and of one day."""
         if not self._received_from <= received_at < self._received_before:
             self._look_up(received_at)
         times = found.numbers["ts_event"]
-        return self._from <= times.min() <= times.max() < self._before and all_storable(
-            found.constants, found.numbers, found.texts
+        first, last = int(times.min()), int(times.max())
+        return (
+            self._from <= first <= last < self._before
+            and all_storable(found.constants, found.numbers, found.texts)
+            and self._day_of(first) == self._day_of(last)
         )
 
     def _look_up(self, received_at: int) -> None:

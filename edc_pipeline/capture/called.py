@@ -282,7 +282,7 @@ class CalledFeed:
             return _OK if known.durable is None else await self._once(known.durable)
         if not self._host.has_room():
             return self._refuse("no room", HTTPStatus.SERVICE_UNAVAILABLE, _NO_ROOM_S)
-        self._host.take(self._state, self._line, self._session, self._kept(call.body), now_ns)
+        self._host.take(self._state, self._line, self._session, [self._kept(call.body)], now_ns)
         durable = self._host.durable()
         self._delivered.remember(keys, durable, now_ns)
         return await self._once(durable)

@@ -61,7 +61,7 @@ class Take(Protocol):
         session: Session,
         payloads: Sequence[bytes],
         received_at: int,
-        read_many: ReadMany | None,
+        read_many: ReadMany | None = None,
     ) -> Heard: ...
 
 

@@ -127,11 +127,12 @@ class Intake:
         read_many: ReadMany | None = None,
     ) -> Heard:
         """The frames of one read."""
-        first = self._journal.append_many(line.number, received_at, payloads)
+        size = sum(map(len, payloads))
+        first = self._journal.append_many(line.number, received_at, payloads, size)
         if (
             read_many is not None
             and len(payloads) >= _MANY
-            and self._take_together(state, line, read_many, first, payloads, received_at)
+            and self._take_together(state, line, read_many, first, payloads, size, received_at)
         ):
             return _DELIVERS
         meant = [
@@ -149,6 +150,7 @@ class Intake:
         read_many: ReadMany,
         first: int,
         payloads: Sequence[bytes],
+        size: int,
         at: int,
     ) -> bool:
         """Column by column, five times cheaper, where every frame is a plain event and nothing
@@ -163,20 +165,25 @@ class Intake:
         if (
             not found
             or not all(self._admission.admits(columns, at) for columns in found)
-            or not all(map(self._queues.is_of_one_day, found))
             or (state.continuity.concerns(line) and not state.continuity.goes_on(line, found, at))
         ):
             return False
-        self._queues.put_many(first, state.source, line.connection, found, payloads, at)
-        self._note_many(state, found, payloads, at)
+        frames = len(payloads)
+        self._queues.put_many(first, state.source, line.connection, found, frames, size, at)
+        self._note_many(state, found, payloads, size, at)
         return True
 
     def _note_many(
-        self, state: FeedState, found: Sequence[Columns], payloads: Sequence[bytes], at: int
+        self,
+        state: FeedState,
+        found: Sequence[Columns],
+        payloads: Sequence[bytes],
+        size: int,
+        at: int,
     ) -> None:
         counts = state.frames
         before, counts.received = counts.received, counts.received + len(payloads)
-        counts.bytes += sum(map(len, payloads))
+        counts.bytes += size
         counts.with_events += len(payloads)
         state.last_frame_at = state.last_event_at = at
         for columns in found:

@@ -250,17 +250,19 @@ class Queues:
         source: Source,
         connection: str,
         found: Sequence[Columns],
-        payloads: Sequence[bytes],
+        frames: int,
+        size: int,
         received_at: int,
     ) -> None:
-        """The same for the frames of one read, each with one event; all of a type on one day."""
+        """The same for the frames of one read, each with one event; all of a type on one day.
+        `size` is their bytes."""
         waiting = self.waiting
         assert first_frame == waiting.last_frame + 1
-        waiting.last_frame += len(payloads)
+        waiting.last_frame += frames
         desk = self._desk(source, connection, received_at)
-        counts, frames = desk.counts, len(payloads)
+        counts = desk.counts
         counts.received += frames
-        counts.bytes += sum(map(len, payloads))
+        counts.bytes += size
         counts.with_events += frames
         for columns in found:
             waiting.row_count += len(columns.places)
@@ -270,10 +272,6 @@ class Queues:
                 day = self._day_of(at)
                 tray = waiting.tray(source, connection, columns.event_type, day)
             tray.put_many(columns, connection, first_frame, received_at)
-
-    def is_of_one_day(self, found: Columns) -> bool:
-        times = found.numbers["ts_event"]
-        return self._day_of(int(times.min())) == self._day_of(int(times.max()))
 
     def _desk(self, source: Source, connection: str, received_at: int) -> _Desk:
         desk = self.waiting.desks.get(connection)

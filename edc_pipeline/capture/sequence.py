@@ -229,12 +229,14 @@ class Numbers:
         if self._by_frame is not None:
             return False
         latest: dict[int, dict[str, int]] = {}
-        heard: Counter[tuple[int, str]] = Counter()
+        heard: dict[int, Counter[str]] = {}
         for columns in found:
             place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
             numbers = columns.numbers.get("seq")
-            if rule is None or numbers is None:
+            if rule is None:
                 continue
+            if numbers is None:
+                return False
             if place in latest:  # two types share a numbering: their order matters
                 return False
             symbols = columns.texts["symbol"]
@@ -242,17 +244,17 @@ class Numbers:
             if followed is None:
                 return False
             latest[place] = followed
-            heard.update((place, symbol) for symbol in symbols)
+            heard[place] = Counter(symbols)
         for place, last_of in latest.items():
             for symbol, last in last_of.items():
-                self._numberings[place, symbol].go_on(last, heard[place, symbol], at)
+                self._numberings[place, symbol].go_on(last, heard[place][symbol], at)
         return True
 
     def _follow(
         self, place: int, rule: SequenceRule, numbered: Iterable[tuple[str, int]]
     ) -> dict[str, int] | None:
         """Symbol → its latest number; None where one does not follow its last."""
-        if rule.wraps_after is not None:
+        if rule.wraps_after is not None or rule.borne_by != "seq":
             return None
         latest: dict[str, int] = {}
         for symbol, seq in numbered:

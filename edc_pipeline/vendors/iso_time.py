@@ -77,18 +77,17 @@ _HIGHEST_DIGIT: Final = 9
 
 def iso_to_ns_many(stamps: Sequence[str]) -> NDArray[np.int64]:
     """The same for many stamps, 0.1 µs each where they are of one second and one length."""
-    first = stamps[0]
-    began = _SECONDS.get(first[:_HEAD_LENGTH] + first[-_OFFSET_LENGTH:])
-    count, length = len(stamps), len(first)
-    digits = length - _HEAD_LENGTH - _OFFSET_LENGTH
+    first, count = stamps[0], len(stamps)
+    end = len(first) - (1 if first.endswith("Z") else _OFFSET_LENGTH)
+    began, digits = _SECONDS.get(first[:_HEAD_LENGTH] + first[end:]), end - _HEAD_LENGTH
     joined = "".join(stamps).encode()
-    if began is not None and 1 <= digits < len(_SCALE) and len(joined) == count * length:
-        letters = np.frombuffer(joined, np.uint8).reshape(count, length)
-        fractions = letters[:, _HEAD_LENGTH:-_OFFSET_LENGTH] - np.uint8(_ZERO)
+    if began is not None and 1 <= digits < len(_SCALE) and len(joined) == count * len(first):
+        letters = np.frombuffer(joined, np.uint8).reshape(count, len(first))
+        fractions = letters[:, _HEAD_LENGTH:end] - np.uint8(_ZERO)
         # All lengths alike, heads and tails alike, digits between them: then every row is one.
         differs = letters != letters[0]
-        differs[:, _HEAD_LENGTH:-_OFFSET_LENGTH] = fractions > _HIGHEST_DIGIT
-        if not differs.any() and set(map(len, stamps)) == {length}:
+        differs[:, _HEAD_LENGTH:end] = fractions > _HIGHEST_DIGIT
+        if not differs.any() and set(map(len, stamps)) == {len(first)}:
             return fractions @ _POWERS[digits] + began
     return np.array([iso_to_ns(stamp) for stamp in stamps], np.int64)
 

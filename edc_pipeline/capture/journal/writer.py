@@ -150,8 +150,8 @@ class Journal:
             self._awaited.append((last, done))
         return done
 
-    def append_many(self, line: int, received_at: int, payloads: Sequence[bytes]) -> int:
-        """Queue the frames of one read; returns the ordinal of the first."""
+    def append_many(self, line: int, received_at: int, payloads: Sequence[bytes], size: int) -> int:
+        """Queue the frames of one read, so many bytes; returns the ordinal of the first."""
         if received_at >= self._day_end:
             self._begin_day(received_at)
         queued = self._queued
@@ -161,7 +161,7 @@ class Journal:
         queued.payloads += payloads
         queued.received_at += [received_at] * len(payloads)
         queued.lines += [line] * len(payloads)
-        queued.payload_bytes += sum(map(len, payloads))
+        queued.payload_bytes += size
         if queued.payload_bytes >= _BLOCK_BYTES or len(queued.payloads) >= _BLOCK_FRAMES:
             self._take()
         return frame

@@ -32,6 +32,7 @@ from typing import Any, Final
 import msgspec
 
 from edc_pipeline.events import AnyEvent, EventType
+from edc_pipeline.vendors.binance.many import reader_of_many
 from edc_pipeline.vendors.binance.messages import read_other
 from edc_pipeline.vendors.binance.rows import (
     COMBINED_PLAIN_BOOK,
@@ -51,6 +52,7 @@ from edc_pipeline.vendors.contract import (
     FeedSpec,
     IdentityRule,
     Reading,
+    ReadMany,
     SequenceRule,
     Subscription,
     Vendor,
@@ -97,6 +99,10 @@ def decoder(subscription: Subscription) -> Decode:
         return any_frame(frame, received_at)
 
     return decode
+
+
+def _reader_of_many(subscription: Subscription) -> ReadMany | None:
+    return reader_of_many(subscription.feed, _reader(subscription))
 
 
 def _reader(subscription: Subscription) -> RowReader:
@@ -377,6 +383,7 @@ VENDOR: Final = Vendor(
     },
     decoder=decoder,
     open_session=BinanceSession,
+    reader_of_many=_reader_of_many,
     check_symbol=check_symbol,
     spell=to_ticker,
     symbol_of=to_symbol,

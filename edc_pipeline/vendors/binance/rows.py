@@ -7,12 +7,14 @@ has a struct of its own, told apart by `e`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, Trade
+from edc_pipeline.events import NAN, NS_MAX, AnyEvent, AssetClass, Quote, Trade
 from edc_pipeline.vendors.binance.symbols import is_coin_margined, to_symbol
 
 # Read from text and held to this by msgspec: neither NaN (no number is ≥ 0 of it) nor infinity.
@@ -122,12 +124,11 @@ class RowReader:
         self._spelling = spelling  # by upper-case ticker
         self._asset_classes = asset_classes
         self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
+        self._symbol_of: dict[str, str] = {}  # of this feed, by ticker
 
     def event(self, row: Row, received_at: int) -> AnyEvent:
         if isinstance(row, TradeRow):
-            kind = row.X
-            conditions = kind.lower() if kind and kind != "MARKET" else ""
-            return self._trade(row, row.t, str(row.t), conditions, received_at)
+            return self._trade(row, row.t, str(row.t), _condition(row.X), received_at)
         if isinstance(row, AggregateRow):
             # Aggregates are numbered apart from trades: the letter keeps the two apart.
             return self._trade(row, row.a, f"a{row.a}", "", received_at)
@@ -188,6 +189,24 @@ class RowReader:
             ask_size=ask_size,
         )
 
+    def symbols_of(self, tickers: Sequence[str]) -> list[str]:
+        """Our symbols of many."""
+        of = self._symbol_of
+        try:
+            return [of[ticker] for ticker in tickers]
+        except KeyError:
+            if len(of) >= _TICKERS_KEPT:
+                of.clear()
+            of |= {ticker: self._instrument(self._feed, ticker)[0] for ticker in tickers}
+            return [of[ticker] for ticker in tickers]
+
+    def classes_of(self, symbols: Sequence[str]) -> list[str] | None:
+        """Their classes; None: all have the feed's."""
+        if not self._asset_classes:
+            return None
+        usual = ASSET_CLASSES[self._feed]
+        return [self._asset_classes.get(symbol) or usual for symbol in symbols]
+
     def _instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
         symbol = self._spelling.get(ticker) or to_symbol(feed, ticker)
         known = symbol, self._asset_classes.get(symbol) or ASSET_CLASSES[feed]
@@ -196,6 +215,25 @@ class RowReader:
         if len(ticker) <= _TICKER_LENGTH:
             self._known[feed, ticker] = known
         return known
+
+
+def conditions_of(rows: Sequence[TradeRow]) -> list[str]:
+    """Of many; nearly always there are none."""
+    return [_condition(row.X) for row in rows]
+
+
+def _condition(how: str) -> str:
+    return how.lower() if how and how != "MARKET" else ""
+
+
+def times_to_ns(times: list[int]) -> NDArray[np.int64]:
+    """All in milliseconds, or all in microseconds."""
+    unit = _NS_PER_MS if max(times) <= _MOST_MS else _NS_PER_US
+    if unit == _NS_PER_US and min(times) <= _MOST_MS:
+        raise ValueError("times of two units in one read")
+    if max(times) * unit > NS_MAX:
+        raise OverflowError
+    return np.array(times, np.int64) * unit
 
 
 def _feed_of_trade(row: TradeRow | AggregateRow) -> str:

@@ -1,0 +1,96 @@
+"""The frames of a read, column by column, are the events that they are one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.events import COLUMNS, EVENT_CLASSES, first_fault
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Columns, Subscription
+from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
+from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
+
+OPTIONS: dict[str, list[dict[str, Any]]] = {"tiingo": [{}, {"threshold_level": 5}]}
+ASKED = [
+    (vendor, asked)
+    for vendor, rules in VENDORS.items()
+    for feed in rules.feeds
+    for asked in (Subscription(feed, (), options) for options in OPTIONS.get(vendor, [{}]))
+    if rules.reader_of_many(asked) is not None
+]
+CASES = [case for case in all_cases() if case.vendor in {vendor for vendor, _ in ASKED}]
+
+
+def told(events: Sequence[Any]) -> bytes:
+    return msgspec.json.encode(events)
+
+
+def rows_of(found: Sequence[Columns]) -> list[tuple[int, Any]]:
+    """(place of the frame, event), in the order of the frames."""
+    rows = []
+    for columns in found:
+        values: dict[str, list[Any]] = {n: v.tolist() for n, v in columns.numbers.items()}
+        values |= columns.texts
+        assert values.keys() <= {column.name for column in COLUMNS[columns.event_type]}
+        assert all(len(v) == len(columns.places) for v in values.values())
+        for number, place in enumerate(columns.places):
+            row = {name: value[number] for name, value in values.items()}
+            made = EVENT_CLASSES[columns.event_type](
+                **{**columns.constants, **row, "created_at": RECEIVED_AT}
+            )
+            rows.append((place, made))
+    return sorted(rows, key=lambda row: row[0])
+
+
+def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
+    """Whether they were read together; if so, as they are one by one."""
+    rules, admission = VENDORS[vendor], Admission(None)
+    read_many, decode = rules.reader_of_many(asked), rules.decoder(asked)
+    assert read_many is not None
+    found = read_many(frames, RECEIVED_AT)
+    if found is None:
+        return False
+    readings = [decode(frame, RECEIVED_AT) for frame in frames]
+    assert all(len(r.events) == 1 and not r.faults and not r.replies for r in readings)
+    events = [event for reading in readings for event in reading.events]
+    rows = rows_of(found)
+    assert [place for place, _ in rows] == list(range(len(frames)))
+    assert told([event for _, event in rows]) == told(events)
+    if all(admission.admits(columns, RECEIVED_AT) for columns in found):
+        assert not any(map(first_fault, events))
+    return True
+
+
+@pytest.mark.parametrize(
+    ("vendor", "asked"), ASKED, ids=lambda value: getattr(value, "feed", value)
+)
+def test_a_fixture_and_its_mutations_are_read_alike(vendor: str, asked: Subscription) -> None:
+    together = 0
+    for case in CASES:
+        if case.vendor != vendor:
+            continue
+        together += agree(vendor, asked, [case.frame])
+        if case.feed == asked.feed and _is_json(case):
+            for mutated in _mutations(json.loads(case.frame)):
+                agree(vendor, asked, [json.dumps(mutated, separators=(",", ":")).encode()])
+    assert together, "not one fixture is read together: a slow path that nobody would notice"
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_frames_of_a_read_are_read_alike(data: st.DataObject) -> None:
+    vendor, asked = data.draw(st.sampled_from(ASKED))
+    mine = [case for case in CASES if case.vendor == vendor and case.feed == asked.feed]
+    plain = [case for case in mine if agree(vendor, asked, [case.frame])]
+    cases: list[Case] = data.draw(st.lists(st.sampled_from(plain or mine), min_size=1, max_size=8))
+    if data.draw(st.booleans()):
+        cases.insert(data.draw(st.integers(0, len(cases))), data.draw(st.sampled_from(mine)))
+    agree(vendor, asked, [case.frame for case in cases])
