@@ -26,11 +26,10 @@ class Continuity:
 
     def concerns(self, line: Line) -> bool:
         """Whether `hear` has anything to do for a frame of this line."""
-        return (
-            self._numbered
-            or self._staleness.active
-            or (line.gap > 0 and line.gap > self._gap.get(line.shard or 0, 0))
-        )
+        return self._numbered or self._staleness.active or self._begins_behind_a_gap(line)
+
+    def _begins_behind_a_gap(self, line: Line) -> bool:
+        return line.gap > 0 and line.gap > self._gap.get(line.shard or 0, 0)
 
     def asks_for(self, symbols: Sequence[str]) -> None:
         """The feed's list has changed."""
@@ -52,7 +51,7 @@ class Continuity:
 
     def goes_on(self, line: Line, found: Sequence[Columns], at: int) -> bool:
         """Hears all of it, if nothing is stale and every number follows its last; else nothing."""
-        if self._staleness.active or line.gap > self._gap:
+        if self._staleness.active or self._begins_behind_a_gap(line):
             return False
         return not self._numbered or self._numbers.go_on(found, at)
 
