@@ -254,7 +254,7 @@ class PolledRequest:
         state, session = self._state, self._session
         if self._line is None:
             self._line = self._host.open_line(state, self._feed, self._connection)
-        heard = self._host.take(state, self._line, session, body, received_at)
+        heard = self._host.take(state, self._line, session, [body], received_at)
         if heard.give_up:
             return Verdict("give_up", heard.give_up)
         said = session.said
