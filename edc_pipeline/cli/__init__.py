@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "vendors": "Show whom we can hear: feeds, limits, free plans, identity.",
     "symbols": "Show how each vendor spells a symbol, and ours for theirs.",
     "simulate": "Run a simulated exchange on this machine.",
+    "replay": "Play a day again: look at it, or send it through the pipeline.",
+    "synth": "Make a day of any size for benchmarks and demos.",
     "capture": "Capture the feeds of feeds.yaml into the spool.",
     "decode": "Read frames as a vendor sent them, print events.",
     "status": "Show what capture is doing and which days are in.",

@@ -10,12 +10,14 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from edc_pipeline.cli import options, replay_sources, simulate_replay
 from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ Examples:
   edc simulate --rate 2000 --symbols SPY,AAPL,EUR/USD,BTC/USD --seed 7
   edc simulate --rest-port 8766
   edc simulate --vendor tradingview --post-to http://127.0.0.1:8790/alerts
+  edc simulate --replay 2026-01-22 --speed 10
+  edc simulate --replay 2026-01-22 --spool data/spool --vendor tiingo
   edc simulate --events 20000 --chaos "cut@5000,rubbish@iex:200:truncated" --resend 50
 
 \b
@@ -42,6 +46,12 @@ Examples:
   cut=2/h                   times per hour of each connection
   cut@500, rubbish@iex:200  once: at the 500th data frame of the first connection
                             that gets so far, at the 200th of one of /iex
+  drop@500:20, corrupt=1%   frames that never come, or with a broken byte
+  hush=1/h:10s, slow=2/h:3s one symbol silent; a line that runs behind
+  half_open@500             the server is gone and the client is not told
+  expired@500, limit@500:3  closed; the next handshakes are answered 401, 429
+  late_snapshot=5%:3        a snapshot behind three updates
+  clock=-250ms              the exchange's clock is off
   seed=7                    another run of luck
 
 A client sends Tiingo's subscribe message; a token is asked for, and any will do
@@ -121,6 +131,26 @@ unless --token is given.
     metavar="TIME",
     help="Event times begin there, 2026-01-22T15:58-05:00, and come as fast as clients read.",
 )
+@click.option("--to", "end", metavar="TIME", help="With --replay: until then, not included.")
+@click.option(
+    "--replay",
+    "day",
+    type=options.Day(),
+    help="Play this day again instead of the synthetic market: from the daily files, or from"
+    " --daily, --ticks, or --spool (the vendor's own frames, byte for byte).",
+)
+@replay_sources.options
+@click.option(
+    "--speed",
+    default="max",
+    show_default=True,
+    help="Of a replay: 1, 10, 0.5 … or max: as fast as clients read.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what --chaos did to which frame to this file, one JSON object a line.",
+)
 @click.option(
     "--audience",
     type=click.IntRange(1),
@@ -152,6 +182,13 @@ def simulate(
     seconds: float | None,
     events: int | None,
     start: str | None,
+    end: str | None,
+    day: dt.date | None,
+    ticks: tuple[str, ...],
+    daily: Path | None,
+    spool: Path | None,
+    speed: str,
+    report: Path | None,
     audience: int,
     truth: Path | None,
     as_json: bool,
@@ -159,7 +196,8 @@ def simulate(
     """Run a fake exchange that speaks a vendor's websocket protocol over a synthetic market.
 
     With --rest-port it answers the vendor's REST requests over the same market; a vendor that has
-    nothing but REST is served so anyway. With --post-to it calls a webhook instead.
+    nothing but REST is served so anyway. With --post-to it calls a webhook instead. With --replay
+    it all happens again as on a recorded day.
     """
     from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy: 0.3 s that --help need not wait
         exchange,
@@ -191,6 +229,21 @@ def simulate(
     terms = session.Terms(token=token or None)
     listed = None if symbols is None else symbols.split(",")
     say: _Say = _JsonLines() if as_json else _Text(sys.stdout.isatty())
+    recorded: simulate_replay.Day | None = None
+    if day is not None or ticks or spool is not None or daily is not None:
+        recorded = simulate_replay.open_day(
+            day,
+            vendor=_known(vendor, speakers.SPEAKERS, speakers.RESTS),
+            ticks=ticks,
+            daily=daily,
+            spool=spool,
+            symbols=listed,
+            begin=start,
+            end=end,
+            speed=speed,
+            terms=terms,
+            seed=seed,
+        )
     try:
         if rest_port is not None or (vendor in speakers.RESTS and vendor not in speakers.SPEAKERS):
             from edc_pipeline.simulator import rest_server  # noqa: PLC0415 - aiohttp: 0.3 s
@@ -206,7 +259,11 @@ def simulate(
                 chaos=rest_chaos,
             )
         if vendor not in speakers.SPEAKERS and vendor in speakers.RESTS:
-            rest = rest_server.RestServer(answers)
+            rest = (
+                rest_server.RestServer(answers)
+                if recorded is None
+                else rest_server.RestServer(answers, source=recorded.source, clock=recorded.clock())
+            )
             _end(asyncio.run(_serve_rest(rest, say, seconds)))
             return
         config = exchange.ExchangeConfig(
@@ -222,19 +279,30 @@ def simulate(
             resend_on_subscribe=resend,
             seconds=seconds,
             events=events,
-            script_start_ns=None if start is None else _instant(start),
+            script_start_ns=recorded.first_ns
+            if recorded is not None
+            else (None if start is None else _instant(start)),
             audience=audience,
             truth_file=truth,
             keep_frames=0,  # counted, and in the file; a long run must not fill the memory
         )
-        made = exchange.Exchange(config)
+        made = (
+            exchange.Exchange(config)
+            if recorded is None
+            else exchange.Exchange(
+                config, source=recorded.source, vendor=recorded.vendor, pacer=recorded.pacer
+            )
+        )
         if rest_port is not None:
             rest = rest_server.RestServer(answers, exchange=made)
     except ValueError as error:
         raise _Usage(str(error)) from None
     # A client that leaves in the middle of a handshake is no news for a terminal.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    _end(asyncio.run(_serve(made, rest, say)))
+    interrupted = asyncio.run(_serve(made, rest, say))
+    if report is not None:
+        simulate_replay.write_report(report, made.trouble.report)
+    _end(interrupted)
 
 
 def _end(interrupted: bool) -> None:
@@ -250,6 +318,13 @@ def _instant(text: str) -> int:
     if moment is None or moment.tzinfo is None:
         raise ValueError(f"--from {text!r} is no time with an offset, as 2026-01-22T15:58-05:00")
     return int(moment.timestamp()) * NS_PER_SECOND
+
+
+def _known(vendor: str, *tables: Mapping[str, object]) -> str:
+    names = sorted({name for table in tables for name in table})
+    if vendor not in names:
+        raise _Usage(f"vendor: {vendor!r} is none of {', '.join(names)}")
+    return vendor
 
 
 class _Usage(click.ClickException):

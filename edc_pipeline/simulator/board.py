@@ -10,7 +10,7 @@ from typing import Final
 
 from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.simulator.instruments import Instrument
-from edc_pipeline.simulator.market import QUOTE, TRADE, Tick, TickSource, rows
+from edc_pipeline.simulator.market import QUOTE, TRADE, TellsMore, Tick, TickSource, rows
 
 NAN: Final = float("nan")
 BAR_NS: Final = 60 * NS_PER_SECOND
@@ -111,7 +111,8 @@ class Board:
         self.listings[tick.instrument].hear(tick)
 
     def advance(self, source: TickSource, to_ns: int) -> None:
-        for tick in rows(source.until(to_ns)):
+        tell = source.rows if isinstance(source, TellsMore) else rows
+        for tick in tell(source.until(to_ns)):
             self.hear(tick)
 
     def of(self, symbol: str) -> Listing | None:

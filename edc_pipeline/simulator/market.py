@@ -59,7 +59,6 @@ class Said:
     seq: int = -1
     side: str = ""  # the aggressor's: buy, sell
     conditions: str = ""
-    frame: bytes = b""  # the recorded frame itself, where frames are replayed
 
 
 class Tick(NamedTuple):

@@ -67,14 +67,16 @@ class Tape:
         if tick is self._latest:
             return self._latest_is_here
         self._latest = tick
-        here = self._venue.get(tick.instrument) == tick.venue and tick.kind in (TRADE, QUOTE)
+        # A recorded day is served whole, wherever it was recorded.
+        at = tick.venue if tick.said is None else self._venue.get(tick.instrument)
+        here = self._venue.get(tick.instrument, -1) == at and tick.kind in (TRADE, QUOTE)
         self._latest_is_here = here
         if here:
             book = self._books[tick.instrument]
             # Several orders come and go between two changes that are told.
             book.changes += 1 + tick.at_ns % 5
             if tick.kind == TRADE:
-                book.trades += 1
+                book.trades = _number_told(tick) or book.trades + 1
                 book.last.append(Printed(book.trades, tick))
             else:
                 book.quote = tick
@@ -89,6 +91,14 @@ class Tape:
 
     def quote(self, instrument: int) -> Tick | None:
         return self._books[instrument].quote
+
+
+def _number_told(tick: Tick) -> int:
+    """The number that a recorded trade had; 0: it had none, and gets the next one."""
+    said = tick.said
+    if said is None or not (said.event_id.isascii() and said.event_id.isdigit()):
+        return 0
+    return int(said.event_id)
 
 
 @runtime_checkable

@@ -262,11 +262,15 @@ class TiingoSession:
             self._last_sent[tick.instrument] = book
         # Some stamps of one connection have milliseconds, some microseconds.
         digits = 3 if tick.ts_ns // 1000 % 8 == 0 else 6
+        if tick.said is not None:
+            digits = _digits_needed(tick.ts_ns)
         cells = ('"Q"', f'"{ticker}"', f'"{self._utc.text(tick.ts_ns, digits)}"', *_sides(tick))
         return comma.join(cells)
 
     def _crypto_row(self, tick: Tick, ticker: str, comma: str) -> str | None:
         venue, digits = VENUES[tick.venue % len(VENUES)]
+        if tick.said is not None:
+            venue, digits = tick.said.venue or venue, _digits_needed(tick.ts_ns)
         head = (f'"{ticker}"', f'"{self._utc.text(tick.ts_ns, digits)}"', f'"{venue}"')
         if tick.kind == TRADE:
             size, price = _aggregated(tick)
@@ -285,7 +289,7 @@ def _sides(tick: Tick) -> tuple[str, ...]:
 def _aggregated(tick: Tick) -> tuple[float, float]:
     """Most crypto T rows are several prints added up: sizes and prices carry float noise."""
     prints = 1 + tick.ts_ns % 4
-    if prints == 1:
+    if prints == 1 or tick.said is not None:  # what was recorded is said as it was
         return tick.size, tick.price
     part = tick.size / prints
     size = value = 0.0
@@ -303,7 +307,16 @@ def _number(value: float) -> str:
 
 
 def _shares(value: float) -> str:
-    return "null" if isnan(value) else str(int(value))
+    if isnan(value):
+        return "null"
+    return str(int(value)) if value.is_integer() else _number(value)
+
+
+def _digits_needed(ts_ns: int) -> int:
+    """A recorded stamp loses nothing: milliseconds, microseconds or nanoseconds."""
+    if ts_ns % 1000:
+        return 9
+    return 6 if ts_ns % 1_000_000 else 3
 
 
 def _reply(
