@@ -116,6 +116,24 @@ class Feed(_Tree):
             raise ValueError(f"no such vendor{meant(name, VENDORS)}; known: {listed(VENDORS)}")
         return vendor.name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_its_files(cls, values: Any) -> Any:
+        """Vendors read no files: what an option's file says becomes options and asset classes."""
+        if not isinstance(values, Mapping):
+            return values
+        vendor = named(str(values.get("vendor")))
+        spec = vendor.feeds.get(str(values.get("feed"))) if vendor else None
+        options = values.get("options")
+        if spec is None or not isinstance(options, Mapping):
+            return values
+        classes = values.get("asset_classes") or {}
+        for name in spec.option_files.keys() & options.keys():
+            symbols = [str(symbol) for symbol in values.get("symbols") or ()]
+            options, found = _read_option_file(spec, name, symbols, options)
+            classes = {**found, **classes}
+        return {**values, "options": options, "asset_classes": classes}
+
     @model_validator(mode="after")
     def _asks_for_what_the_vendor_has(self) -> Feed:
         feeds = VENDORS[self.vendor].feeds
@@ -135,6 +153,8 @@ class Feed(_Tree):
         for symbol in dict.fromkeys((*self.symbols, *self.asset_classes)):
             if (fault := check(self.feed, symbol)) is not None:
                 wrong.append(f"symbols: {symbol!r} {fault}")
+        if not wrong and self.spec.check_subscription is not None:
+            wrong += self.spec.check_subscription(self.subscription)
         if self.secret and not _VARIABLE.fullmatch(self.secret):
             wrong.append("secret: names a variable of the environment, as EDC_MY_FEED_SECRET")
         wrong += _polled_mistakes(self)
@@ -217,6 +237,20 @@ class Feed(_Tree):
     @property
     def subscription(self) -> Subscription:
         return Subscription(self.feed, self.symbols, self.options, self.asset_classes)
+
+
+def _read_option_file(
+    spec: FeedSpec, name: str, symbols: list[str], options: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, AssetClass]]:
+    path = options[name]
+    try:
+        text = Path(str(path)).read_text(encoding="utf-8")
+        return spec.option_files[name](text, symbols, options)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"options.{name}: can't read {str(path)!r}: {why}") from None
+    except ValueError as error:
+        raise ValueError(f"options.{name}: {str(path)!r}: {error}") from None
 
 
 class Capture(_Tree):
@@ -391,20 +425,26 @@ class Settings(BaseSettings):
         return self._secrets.get(ALERT_URLS, "").split()
 
     def missing_secrets(self) -> list[str]:
-        """One line for each variable that an enabled feed needs and the environment lacks, or
-        whose value anyone who may call could guess."""
-        missing = [
-            f"{variable} is not set; the feed {name!r} needs it: export {variable}=<{feed.key_is}>"
-            for name, feed in self.enabled_feeds.items()
-            if (variable := feed.secret_variable) and not self.secret(feed)
-        ]
-        return missing + [
-            f"{feed.secret_variable} is short; whoever guesses it can call the feed {name!r}:"
-            f" at least {_SECRET_LENGTH} characters, as python -c"
-            " 'import secrets; print(secrets.token_urlsafe(24))' makes them"
-            for name, feed in self.enabled_feeds.items()
-            if feed.spec.webhook and 0 < len(self.secret(feed)) < _SECRET_LENGTH
-        ]
+        """One line for each variable that an enabled feed needs, and that the environment lacks or
+        whose value is no such key, or one that anyone who may call could guess."""
+        wrong = []
+        for name, feed in self.enabled_feeds.items():
+            variable, secret = feed.secret_variable, self.secret(feed)
+            check = None if feed.is_simulated else feed.vendor_rules.check_secret
+            if variable and not secret:
+                wrong.append(
+                    f"{variable} is not set; the feed {name!r} needs it:"
+                    f" export {variable}=<{feed.key_is}>"
+                )
+            elif feed.spec.webhook and len(secret) < _SECRET_LENGTH:
+                wrong.append(
+                    f"{variable} is short; whoever guesses it can call the feed {name!r}:"
+                    f" at least {_SECRET_LENGTH} characters, as python -c"
+                    " 'import secrets; print(secrets.token_urlsafe(24))' makes them"
+                )
+            elif check and (told := check(secret)):
+                wrong.append(f"{variable} {told}; the feed {name!r} needs it")
+        return wrong
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -38,6 +38,7 @@ from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Session
 from edc_pipeline.vendors.shards import WHOLE, Shard
 
@@ -83,7 +84,7 @@ class Collector:
             segment_bytes=int(rules.segment_mib * (1 << 20)),
         )
         self._journal.on_durable = self._time_durable
-        self._live = Live(told_by_id(settings.enabled_feeds.values()))
+        self._live = Live(told_by_id(VENDORS.values()))  # feeds may come later
         admission = Admission(rules.horizon_days)
         self._intake = Intake(self._journal, self._queues, admission, clock, self._live)
         self.take = self._intake.take
@@ -236,7 +237,8 @@ class Collector:
         known = self._watches.get(state.source.name)
         if known is not None:
             was, watch = known
-            if was != feed and was.model_copy(update={"symbols": feed.symbols}) == feed:
+            asked = {"symbols": feed.symbols, "asset_classes": feed.asset_classes}
+            if was != feed and was.model_copy(update=asked) == feed:
                 self._watches[state.source.name] = feed, watch
                 watch.asks_for(feed.symbols)
                 state.continuity.asks_for(feed.symbols)
@@ -245,6 +247,8 @@ class Collector:
                 return watch
         state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
         watch = FeedWatch(state, feed.spec, feed.symbols, self._watch_rule)
+        if known is not None:
+            watch.lines = known[1].lines  # those that go on with the change are among them
         self._watches[state.source.name] = feed, watch
         return watch
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType, content_key
-from edc_pipeline.settings import Feed
+from edc_pipeline.vendors.contract import Vendor
 
 # How much later than the first a copy may come. Two connections are seconds apart at the worst; a
 # reconnect that repeats takes as long as its back-off.
@@ -200,16 +200,15 @@ class Live:
             self._once = Once(self._is_by_id)  # nobody remembers what was delivered
 
 
-def told_by_id(feeds: Iterable[Feed]) -> Callable[[AnyEvent], bool]:
+def told_by_id(vendors: Iterable[Vendor]) -> Callable[[AnyEvent], bool]:
     """Whether equal content is the same event (`IdentityRule`: by id, or by content)."""
     rules = {
-        (feed.vendor, feed.feed, event_type): rule.kind
-        for feed in feeds
-        for event_type, rule in feed.spec.identity.items()
+        (vendor.name, feed.name, event_type): rule.kind
+        for vendor in vendors
+        for feed in vendor.feeds.values()
+        for event_type, rule in feed.identity.items()
         if rule.kind != "counted"
     }
-    if not rules:
-        return lambda _: False
 
     def is_one(event: AnyEvent) -> bool:
         kind = rules.get((event.vendor, event.feed, event.event_type))

@@ -214,8 +214,8 @@ def _goes_on(place: Place, part: Feed, shard: Shard) -> bool:
     if place.shard.number != shard.number:
         return False
     if place.feed != part:
-        same = {"symbols": part.symbols, "asset_classes": part.asset_classes}
-        if place.feed.model_copy(update=same) != part or not place.change(part):
+        asked = {name: getattr(part, name) for name in ("symbols", "options", "asset_classes")}
+        if place.feed.model_copy(update=asked) != part or not place.change(part):
             return False
     place.be(shard)
     return True

@@ -22,6 +22,7 @@ from edc_pipeline.simulator.tiingo import Tiingo
 from edc_pipeline.simulator.tiingo_rest import TiingoRest
 from edc_pipeline.simulator.twelve_data import TwelveData
 from edc_pipeline.simulator.twelve_data_rest import TwelveDataRest
+from edc_pipeline.simulator.zerodha import Zerodha
 
 SPEAKERS: Final[Mapping[str, Speaks]] = {
     "finage": Finage,
@@ -33,6 +34,7 @@ SPEAKERS: Final[Mapping[str, Speaks]] = {
     "coinbase": Coinbase,
     "kraken": Kraken,
     "twelve_data": TwelveData,
+    "zerodha": Zerodha,
 }
 
 RESTS: Final[Mapping[str, SpeaksRest]] = {

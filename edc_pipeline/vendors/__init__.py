@@ -18,6 +18,7 @@ from edc_pipeline.vendors.signed_json import VENDOR as _SIGNED_JSON
 from edc_pipeline.vendors.tiingo import VENDOR as _TIINGO
 from edc_pipeline.vendors.tradingview import VENDOR as _TRADINGVIEW
 from edc_pipeline.vendors.twelve_data import VENDOR as _TWELVE_DATA
+from edc_pipeline.vendors.zerodha import VENDOR as _ZERODHA
 
 _ALL: Final = (
     _TIINGO,
@@ -29,6 +30,7 @@ _ALL: Final = (
     _FMP,
     _MASSIVE,
     _TWELVE_DATA,
+    _ZERODHA,
     _TRADINGVIEW,
     _SIGNED_JSON,
 )

@@ -142,7 +142,7 @@ class ChangesInPlace(Session, Protocol):
 
     def change(self, subscription: Subscription) -> Sequence[str] | None:
         """Read by this subscription from now on; what to send, or None: not this change, or not
-        now. `acknowledged` then speaks of the change."""
+        now. It differs in symbols, options or asset classes. `acknowledged` then speaks of it."""
         ...
 
 
@@ -299,6 +299,13 @@ class Webhook:
     secret: str | None = None
 
 
+# (text, symbols, options) → the options with what was found, and asset classes. `ValueError` says
+# in words what is wrong with the text.
+ReadOptionFile = Callable[
+    [str, Sequence[str], Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, AssetClass]]
+]
+
+
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One product of a vendor. Every number has its unit in its name."""
@@ -310,6 +317,10 @@ class FeedSpec:
     event_types: tuple[EventType, ...]
     identity: Mapping[EventType, IdentityRule]
     check_options: Callable[[Mapping[str, Any]], list[str]]  # what is wrong with them, in words
+    # What is wrong with the symbols and the options together.
+    check_subscription: Callable[[Subscription], list[str]] | None = None
+    # Options that name a file → what its text says about the symbols asked for.
+    option_files: Mapping[str, ReadOptionFile] = field(default_factory=dict)
     options_help: str = ""
     heartbeat_s: float | None = None  # how often the vendor speaks when it has nothing to say
     stale_after_s: float = 60.0  # no frame for so long: the connection is taken for dead
@@ -342,6 +353,8 @@ class Vendor:
     spell: Callable[[str, str], str]  # (feed, our symbol) → the vendor's
     symbol_of: Callable[[str, str], str]  # (feed, the vendor's) → ours
     secret: str | None = None  # name of the environment variable, never its value
+    # What is wrong with how a key looks, without the key: it ends a sentence.
+    check_secret: Callable[[str], str | None] | None = None
     fatal_statuses: frozenset[int] = frozenset({401, 403})  # of the HTTP handshake
     reader_of_many: Callable[[Subscription], ReadMany | None] = lambda _: None
     limits: str = ""

@@ -1,10 +1,12 @@
-"""Fixtures: raw frames exactly as sent (`<feed>-<case>.frames`, one a line) beside what they are
-(`<feed>-<case>.expected.jsonl`). An expected event names only what differs from a column's default.
-Where a frame does not say whose it is, `<feed>-<case>.symbols` names what was asked for.
+"""Fixtures: raw frames exactly as sent (`<feed>-<case>.frames`, one a line; binary ones in base64:
+`<feed>-<case>.b64frames`) beside what they are (`<feed>-<case>.expected.jsonl`). An expected event
+names only what differs from a column's default. Where a frame does not say whose it is,
+`<feed>-<case>.symbols` names what was asked for.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,9 +46,11 @@ class Case(NamedTuple):
 
 def all_cases() -> list[Case]:
     cases = []
-    for frames in sorted(FOLDER.glob("*/*.frames")):
+    for frames in sorted((*FOLDER.glob("*/*.frames"), *FOLDER.glob("*/*.b64frames"))):
         expected = frames.with_suffix(".expected.jsonl").read_text().splitlines()
         lines = frames.read_bytes().splitlines()
+        if frames.suffix == ".b64frames":
+            lines = [base64.b64decode(line, validate=True) for line in lines]
         assert len(lines) == len(expected), f"{frames.name}: a line without its twin"
         vendor, feed = frames.parent.name, frames.stem.split("-")[0]
         named = frames.with_suffix(".symbols")

@@ -213,6 +213,8 @@ class TiingoSession:
         was = self._subscription
         if self._id is None or not (was.symbols and subscription.symbols):
             return None  # not answered yet, or all tickers are wanted, or were until now
+        if subscription.options != was.options:
+            return None
         self._subscription = subscription
         self._decode = decoder(both(was, subscription))
         feed, level = subscription.feed, asked_level(subscription)
