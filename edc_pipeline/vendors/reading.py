@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -70,6 +71,28 @@ def status_means(status: int, said: str) -> Control:
     if status in {401, 403}:
         return Control("fatal", detail)
     return Control("transient" if status == 429 or status >= 500 else "refused", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Other symbols on the same connection (`contract.ChangesInPlace`)."""
+
+    more: tuple[str, ...]
+    less: tuple[str, ...]
+    both: Subscription  # what is under way is still of the former symbols
+
+    @classmethod
+    def between(cls, was: Subscription, now: Subscription) -> Change | None:
+        """None where all symbols are wanted, or were until now."""
+        if not (was.symbols and now.symbols):
+            return None
+        both = replace(
+            now,
+            symbols=tuple(dict.fromkeys((*now.symbols, *was.symbols))),
+            asset_classes={**was.asset_classes, **now.asset_classes},
+        )
+        more = tuple(s for s in now.symbols if s not in was.symbols)
+        return cls(more, tuple(s for s in was.symbols if s not in now.symbols), both)
 
 
 class Instruments:

@@ -36,6 +36,7 @@ from edc_pipeline.vendors.finage.symbols import (
     to_symbol,
     to_ticker,
 )
+from edc_pipeline.vendors.reading import Change
 
 # No heartbeat is known of: a thin market may say nothing for minutes, and our own pings find a line
 # that is cut.
@@ -61,11 +62,21 @@ class FinageSession:
             and not self.acknowledged
         ):
             self.acknowledged = True
-            asked = self._subscription
-            tickers = ",".join(to_ticker(asked.feed, symbol) for symbol in asked.symbols)
-            message = {"action": "subscribe", "symbols": tickers}
-            reading.replies = (msgspec.json.encode(message).decode(),)
+            reading.replies = (self._message("subscribe", self._subscription.symbols),)
         return reading
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        change = Change.between(self._subscription, subscription)
+        if change is None or not self.acknowledged:
+            return None
+        self._subscription, self._decode = subscription, decoder(change.both)
+        asked = (("unsubscribe", change.less), ("subscribe", change.more))
+        return [self._message(action, symbols) for action, symbols in asked if symbols]
+
+    def _message(self, action: str, symbols: Sequence[str]) -> str:
+        feed = self._subscription.feed
+        tickers = ",".join(to_ticker(feed, symbol) for symbol in symbols)
+        return msgspec.json.encode({"action": action, "symbols": tickers}).decode()
 
 
 def _check_options(options: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,7 @@ from edc_pipeline.vendors.finnhub.symbols import (
     to_ticker,
 )
 from edc_pipeline.vendors.finnhub.webhook import webhook_feed
+from edc_pipeline.vendors.reading import Change
 
 _OPTIONS: Final = {"crypto_exchange": tuple(CRYPTO_EXCHANGES), "fx_broker": FX_BROKERS}
 
@@ -51,13 +52,21 @@ class FinnhubSession:
         self._decode = decoder(subscription)
 
     def opening(self) -> Sequence[str]:
-        asked = self._subscription
-        return [
-            msgspec.json.encode(
-                {"type": "subscribe", "symbol": to_ticker(symbol, asked.options)}
-            ).decode()
-            for symbol in asked.symbols
-        ]
+        return self._messages("subscribe", self._subscription.symbols)
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        change = Change.between(self._subscription, subscription)
+        if change is None:
+            return None
+        self._subscription, self._decode = subscription, decoder(change.both)
+        # First what goes: the vendor's limit is on what is held.
+        less, more = change.less, change.more
+        return [*self._messages("unsubscribe", less), *self._messages("subscribe", more)]
+
+    def _messages(self, action: str, symbols: Sequence[str]) -> list[str]:
+        options = self._subscription.options
+        asked = ({"type": action, "symbol": to_ticker(symbol, options)} for symbol in symbols)
+        return [msgspec.json.encode(message).decode() for message in asked]
 
     def read(self, frame: bytes, received_at: int) -> Reading:
         return self._decode(frame, received_at)

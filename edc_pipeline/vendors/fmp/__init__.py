@@ -31,6 +31,7 @@ from edc_pipeline.vendors.contract import (
 )
 from edc_pipeline.vendors.fmp.frames import decoder, refusal
 from edc_pipeline.vendors.fmp.symbols import CLASSES, check_symbol, to_symbol, to_ticker
+from edc_pipeline.vendors.reading import Change
 
 _SYMBOLS_PER_REQUEST: Final = 50
 
@@ -43,22 +44,41 @@ class FmpSession:
         self._key = key
         self._decode = decoder(subscription)
         self._logged_in = False
-        self.acknowledged = False
+        self._unanswered = 1  # subscriptions; FMP may answer one for each ticker
+
+    @property
+    def acknowledged(self) -> bool:
+        return self._unanswered == 0
 
     def opening(self) -> Sequence[str]:
         return [_message("login", apiKey=self._key)]
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        change = Change.between(self._subscription, subscription)
+        if change is None or not self._logged_in:
+            return None
+        self._subscription, self._decode = subscription, decoder(change.both)
+        asked = (("unsubscribe", change.less), ("subscribe", change.more))
+        messages = [
+            _message(event, ticker=[to_ticker(symbol) for symbol in symbols])
+            for event, symbols in asked
+            if symbols
+        ]
+        self._unanswered += len(messages)
+        return messages
 
     def read(self, frame: bytes, received_at: int) -> Reading:
         reading = self._decode(frame, received_at)
         said = reading.control
         if said is None:
             return reading
-        if said.kind == "acknowledged" and said.detail.startswith("login") and not self._logged_in:
-            self._logged_in = True
-            tickers = [to_ticker(symbol) for symbol in self._subscription.symbols] or ["*"]
-            reading.replies = (_message("subscribe", ticker=tickers),)
-        elif said.kind in {"acknowledged", "refused"} and self._logged_in:
-            self.acknowledged = True
+        if said.kind == "acknowledged" and said.detail.startswith("login"):
+            if not self._logged_in:
+                self._logged_in = True
+                tickers = [to_ticker(symbol) for symbol in self._subscription.symbols] or ["*"]
+                reading.replies = (_message("subscribe", ticker=tickers),)
+        elif said.kind in {"acknowledged", "refused"}:
+            self._unanswered = max(0, self._unanswered - 1)
         return reading
 
 

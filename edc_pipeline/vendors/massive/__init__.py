@@ -48,6 +48,7 @@ from edc_pipeline.vendors.massive.symbols import (
     to_symbol,
     to_ticker,
 )
+from edc_pipeline.vendors.reading import Change
 
 QUOTE_SIZE_UNIT: Final = "round lots as sent"
 
@@ -71,11 +72,15 @@ class MassiveSession:
 
     def __init__(self, subscription: Subscription, key: str) -> None:
         self._key = key
+        self._subscription = subscription
         self._decode = decoder(subscription)
         self._channels = _channels(subscription)
         self._waited_for = set(self._channels)
         self._asked = False
-        self.acknowledged = False
+
+    @property
+    def acknowledged(self) -> bool:
+        return self._asked and not self._waited_for
 
     def opening(self) -> Sequence[str]:
         return []
@@ -92,8 +97,20 @@ class MassiveSession:
                 self._asked = True
                 reading.replies = (_message("subscribe", ",".join(self._channels)),)
             self._waited_for.difference_update(_SUBSCRIBED.findall(said.detail))
-            self.acknowledged = self._asked and not self._waited_for
         return reading
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        change = Change.between(self._subscription, subscription)
+        if change is None or not self._asked:
+            return None
+        self._subscription, self._decode = subscription, decoder(change.both)
+        was, self._channels = self._channels, _channels(subscription)
+        more = [channel for channel in self._channels if channel not in was]
+        less = [channel for channel in was if channel not in self._channels]
+        self._waited_for.difference_update(less)
+        self._waited_for.update(more)
+        asked = (("unsubscribe", less), ("subscribe", more))
+        return [_message(action, ",".join(channels)) for action, channels in asked if channels]
 
 
 def _message(action: str, params: str) -> str:

@@ -25,6 +25,7 @@ from edc_pipeline.vendors.contract import (
     Vendor,
     Websocket,
 )
+from edc_pipeline.vendors.reading import Change
 from edc_pipeline.vendors.twelve_data.frames import decoder
 from edc_pipeline.vendors.twelve_data.symbols import check_symbol, to_symbol
 
@@ -35,17 +36,36 @@ class TwelveDataSession:
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
         self._decode = decoder(subscription)
-        self.acknowledged = False
+        self._unanswered = 1
+
+    @property
+    def acknowledged(self) -> bool:
+        return self._unanswered == 0
 
     def opening(self) -> Sequence[str]:
-        asked = {"action": "subscribe", "params": {"symbols": ",".join(self._subscription.symbols)}}
-        return [msgspec.json.encode(asked).decode()]
+        return [_message("subscribe", self._subscription.symbols)]
+
+    def change(self, subscription: Subscription) -> Sequence[str] | None:
+        change = Change.between(self._subscription, subscription)
+        if change is None:
+            return None
+        self._subscription, self._decode = subscription, decoder(change.both)
+        asked = (("unsubscribe", change.less), ("subscribe", change.more))
+        messages = [_message(action, symbols) for action, symbols in asked if symbols]
+        self._unanswered += len(messages)
+        return messages
 
     def read(self, frame: bytes, received_at: int) -> Reading:
         reading = self._decode(frame, received_at)
+        # A refusal is an answer too, and an alarm of its own.
         if reading.control is not None and reading.control.kind in {"acknowledged", "refused"}:
-            self.acknowledged = True  # it was answered; a refusal is an alarm of its own
+            self._unanswered = max(0, self._unanswered - 1)
         return reading
+
+
+def _message(action: str, symbols: Sequence[str]) -> str:
+    asked = {"action": action, "params": {"symbols": ",".join(symbols)}}
+    return msgspec.json.encode(asked).decode()
 
 
 def _open_session(subscription: Subscription, _: str) -> TwelveDataSession:
