@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from edc_pipeline.events import AssetClass
 from edc_pipeline.vendors.contract import Budget
+from edc_pipeline.vendors.pairs import is_currency_pair
 
 PollHours = Literal["regular", "extended", "always"]
 
@@ -54,8 +55,11 @@ class Plan:
 
     def in_a(self, per: str) -> float:
         """Requests in so long, at the most."""
-        seconds = _SECONDS.get(per) or self.open_s * (1 if per == "day" else self.open_days)
-        return self.requests * seconds / self.every_s
+        if per in _SECONDS:
+            return self.requests * _SECONDS[per] / self.every_s
+        days = 1 if per == "day" else self.open_days
+        closes = self.open_s < _DAY_S  # and is asked once more then
+        return self.requests * days * (self.open_s / self.every_s + closes)
 
     def told(self) -> str:
         asked = f"{self.symbols} symbol{'s' * (self.symbols != 1)}"
@@ -120,5 +124,7 @@ def _too_much(plans: Sequence[Plan]) -> str | None:
 
 
 def class_of_spelling(symbol: str, asset_class: AssetClass) -> AssetClass:
-    """A feed of stocks may be asked for pairs too; they trade when stocks do not."""
-    return "crypto" if asset_class in _STOCKS and "/" in symbol else asset_class
+    """A feed may be asked for currencies and coins as well; they trade when stocks do not."""
+    if "/" not in symbol or asset_class == "crypto":
+        return asset_class
+    return "fx" if is_currency_pair(symbol) else "crypto"

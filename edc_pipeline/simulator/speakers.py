@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from edc_pipeline.simulator.alpha_vantage import AlphaVantage
 from edc_pipeline.simulator.binance import Binance
 from edc_pipeline.simulator.coinbase import Coinbase
 from edc_pipeline.simulator.finage import Finage
@@ -42,6 +43,7 @@ RESTS: Final[Mapping[str, SpeaksRest]] = {
     "finnhub": FinnhubRest,
     "fmp": FmpRest,
     "massive": MassiveRest,
+    "alpha_vantage": AlphaVantage,
     "tiingo": TiingoRest,
     "twelve_data": TwelveDataRest,
 }

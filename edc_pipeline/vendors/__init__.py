@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from edc_pipeline.vendors.alpha_vantage import VENDOR as _ALPHA_VANTAGE
 from edc_pipeline.vendors.binance import VENDOR as _BINANCE
 from edc_pipeline.vendors.coinbase import VENDOR as _COINBASE
 from edc_pipeline.vendors.contract import Vendor
@@ -31,6 +32,7 @@ _ALL: Final = (
     _MASSIVE,
     _TWELVE_DATA,
     _ZERODHA,
+    _ALPHA_VANTAGE,
     _TRADINGVIEW,
     _SIGNED_JSON,
 )
