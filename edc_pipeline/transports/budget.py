@@ -3,12 +3,16 @@
 Second, minute and hour are held in any window of that length, whichever way the vendor counts its
 own: requests are counted in slices of a window, and a slice counts whole while any of it lies
 within. The price is that the last slice's worth of time is given away (a budget of 60 a minute is
-used within 61 s). Day and month are the vendor's calendar ones, UTC unless a vendor says otherwise.
+used within 61 s). A vendor counts a request when it arrives, some time between our sending it and
+its answer: until the answer is there it counts at every instant.
+
+Day and month are the vendor's calendar ones, UTC unless a vendor says otherwise.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -60,10 +64,15 @@ class Counter:
         self.spent[number] = self.spent.get(number, 0) + 1
 
     def restamp(self, then_ns: int, now_ns: int) -> None:
-        number = self._slice(then_ns)
-        if self.spent.get(number):
-            self.spent[number] -= 1
-            self.spend(now_ns)
+        """What counted then counts now instead."""
+        was, now = self._slice(then_ns), self._slice(now_ns)
+        if was == now:
+            return
+        if self.spent.get(was, 0) > 1:
+            self.spent[was] -= 1
+        else:
+            self.spent.pop(was, None)  # gone already where the clock was set
+        self.spent[now] = self.spent.get(now, 0) + 1
 
     def left(self, now_ns: int) -> int:
         self._forget(now_ns)
@@ -109,6 +118,8 @@ class Meter:
         too: a plan that changed does not undo what was asked."""
         known = spent or {}
         self._counters = [Counter(limit, dict(known.get(limit.per, {}))) for limit in limits]
+        self._flying: dict[int, int] = {}  # request → the instant at which it counts
+        self._numbers = itertools.count()
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -116,14 +127,25 @@ class Meter:
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until one more request is allowed by every limit; 0: now."""
+        for number in self._flying:
+            self._count_at(number, now_ns)
         return max((counter.wait_ns(now_ns) for counter in self._counters), default=0)
 
-    def spend(self, now_ns: int) -> None:
+    def begin(self, now_ns: int) -> int:
+        """A request is about to be sent; returns its number, for `end`."""
+        number = next(self._numbers)
+        self._flying[number] = now_ns
         for counter in self._counters:
             counter.spend(now_ns)
+        return number
 
-    def restamp(self, then_ns: int, now_ns: int) -> None:
-        """What was spent then is sent only now: the vendor counts it from now on."""
+    def end(self, number: int, now_ns: int) -> None:
+        """Its answer came, or will not: by now at the latest the vendor has counted it."""
+        self._count_at(number, now_ns)
+        del self._flying[number]
+
+    def _count_at(self, number: int, now_ns: int) -> None:
+        then_ns, self._flying[number] = self._flying[number], now_ns
         for counter in self._counters:
             counter.restamp(then_ns, now_ns)
 

@@ -277,21 +277,16 @@ class Poller:
         if lane.meter.wait_ns(self._clock()):
             self._push(lane, ask)  # the room was long in coming
             return
-        spent_ns = self._clock()
-        lane.meter.spend(spent_ns)
-        await lane.spent()
-        # The disk may have taken its time: sent after a stall, two lie closer than they were spent.
-        lane.meter.restamp(spent_ns, self._clock())
-        if holding.ended():
-            return
-        lane.flying += 1
+        number = lane.meter.begin(self._clock())
         flight = asyncio.create_task(self._fly(lane, ask, holding))
+        lane.flying += 1
         holding.flights.add(flight)
         flight.add_done_callback(holding.flights.discard)
-        flight.add_done_callback(lambda _: self._landed(lane))
+        meter = lane.meter  # another may take its place meanwhile
+        flight.add_done_callback(lambda _: self._landed(lane, meter, number))
 
-    @staticmethod
-    def _landed(lane: Lane) -> None:
+    def _landed(self, lane: Lane, meter: Meter, number: int) -> None:
+        meter.end(number, self._clock())
         lane.flying -= 1
         lane.changed.set()
 
@@ -324,6 +319,9 @@ class Poller:
     async def _fly(self, lane: Lane, ask: Ask, holding: Holding) -> None:
         if self._session is None:
             self._session = new_session()
+        await lane.spent()
+        if holding.ended():
+            return
         wait_s = 0.0
         try:
             got = await get(self._session, ask.get, ask.validators, self._clock)

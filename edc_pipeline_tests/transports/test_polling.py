@@ -155,9 +155,8 @@ def test_a_budget_is_kept_whatever_was_asked_for() -> None:
             await site.until(
                 lambda: len(site.at) >= 10, [site.ask(h, every_s=0.001) for h in heard]
             )
-            # Sent within any second: at most four. Arrivals may lie a little closer than sendings.
             for at in site.at:
-                assert sum(at <= other < at + 0.9 for other in site.at) <= 4
+                assert sum(at <= other < at + 1.0 for other in site.at) <= 4
             # Whoever is due longest is asked next: nobody starves.
             assert max(h.told for h in heard) - min(h.told for h in heard) <= 2
 
@@ -181,7 +180,9 @@ def test_what_was_spent_is_durable_before_it_is_sent() -> None:
             site.lane = Lane(Meter([Limit(100, "day")]), note)
             await site.until(lambda: heard.told >= 3, [site.ask(heard)])
         assert order[:4] == ["durable", "asked", "durable", "asked"]
-        assert 100 - site.lane.meter.left(time.time_ns())["day"] == order.count("durable")
+        # The last may have been stopped on its way to the disk.
+        spent = 100 - site.lane.meter.left(time.time_ns())["day"]
+        assert 0 <= spent - order.count("durable") <= 1
 
     run(scenario)
 
@@ -292,7 +293,7 @@ def test_bad_answers_are_told_in_words_without_the_key_and_asked_again_once(
     async def scenario() -> None:
         heard = Heard()
         async with Site(answer) as site:
-            ask = site.ask(heard, max_body_bytes=1000, timeout_s=0.25)
+            ask = site.ask(heard, max_body_bytes=1000, timeout_s=0.25 if fault == "slow" else 10)
             await site.until(lambda: len(heard.failures) >= 2, [ask])
             # aiohttp asks a second time on its own, unless it is told not to.
             assert len(site.requests) <= len(heard.failures) + 1
