@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,9 @@ _KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CLOSE = b"\x88\x02\x03\xe8"
 
 
-def serve(certificate: str, key: str, ports: Any) -> None:
+def serve(certificate: str, key: str, ports: Any, styles: Sequence[str] = ()) -> None:
+    for style in styles:  # else at the first request for it
+        rendered(style)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     listening = socket.create_server(("127.0.0.1", 0))
