@@ -226,3 +226,20 @@ def test_more_connections_than_the_vendor_allows_are_refused_with_the_arithmetic
     made_of({"a": four, "b": {**four, "secret": "EDC_OTHER"}})
     made_of({"a": {**four, "connections": 2, "limits": {"connections": 4}}})
     made_of({"a": four, "b": {**four, "enabled": False}})
+
+
+def test_the_webhooks_of_the_example_are_sound_once_uncommented(tmp_path: Path) -> None:
+    lines = (ROOT / "feeds.example.yaml").read_text().splitlines()
+    begin = next(i for i, line in enumerate(lines) if "Who calls us" in line)
+    begin = next(i for i, line in enumerate(lines[begin:], begin) if line.startswith("  # alerts:"))
+    end = next(i for i, line in enumerate(lines[begin:], begin) if line.startswith("  # ---"))
+    block = ["  " + line.removeprefix("  # ").removeprefix("  #") for line in lines[begin:end]]
+    secrets = dict.fromkeys(
+        ("EDC_TRADINGVIEW_SECRET", "EDC_FINNHUB_SECRET", "EDC_MY_FILLS_SECRET"), "x" * 16
+    )
+    settings = read(tmp_path, "\n".join(["feeds:", *block]), **secrets)
+    assert {f.vendor for f in settings.feeds.values()} == {"tradingview", "finnhub", "signed_json"}
+    assert settings.missing_secrets() == []
+    short = read(tmp_path, "\n".join(["feeds:", *block]), **{**secrets, "EDC_FINNHUB_SECRET": "x"})
+    (line,) = short.missing_secrets()
+    assert "EDC_FINNHUB_SECRET is short" in line
