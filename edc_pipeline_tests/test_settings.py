@@ -49,17 +49,34 @@ def test_the_example_is_sound_and_needs_no_key() -> None:
     }
 
 
-def test_the_keyless_feeds_of_the_example_are_sound_once_uncommented(tmp_path: Path) -> None:
+def uncommented(folder: Path, words: str, environ: dict[str, str]) -> Settings:
+    """The example with the feeds that stand behind these words, down to the line of dashes."""
     lines = (ROOT / "feeds.example.yaml").read_text().splitlines()
-    first = next(n for n, line in enumerate(lines) if "without an account" in line)
-    last = next(n for n, line in enumerate(lines) if line.startswith("  # -----"))
+    first = next(n for n, line in enumerate(lines) if words in line)
+    last = next(n for n, line in enumerate(lines) if n > first and line.startswith("  # -----"))
     begins = next(n for n in range(first, last) if lines[n] == "  #") + 1
     lines[begins:last] = [line.replace("  # ", "  ", 1) for line in lines[begins:last]]
-    settings = read(tmp_path, "\n".join(lines))
+    return read(folder, "\n".join(lines), **environ)
+
+
+def test_the_keyless_feeds_of_the_example_are_sound_once_uncommented(tmp_path: Path) -> None:
+    settings = uncommented(tmp_path, "without an account", {})
     assert settings.missing_secrets() == []
     real = {feed.vendor for feed in settings.feeds.values() if not feed.is_simulated}
     assert real == {"binance", "coinbase", "kraken"}
     assert len([f for f in settings.feeds.values() if not f.is_simulated]) == 5
+
+
+def test_the_examples_feeds_with_an_account_are_sound_once_uncommented(tmp_path: Path) -> None:
+    vendors = ("massive", "finnhub", "finage", "fmp", "twelve_data")
+    settings = uncommented(tmp_path, "With an account", {})
+    missing = " ".join(settings.missing_secrets())
+    assert all(f"EDC_{vendor.upper()}_TOKEN is not set" in missing for vendor in vendors)
+    keys = {f"EDC_{vendor.upper()}_TOKEN": "k" for vendor in vendors}
+    settings = uncommented(tmp_path, "With an account", keys)
+    assert settings.missing_secrets() == []
+    real = {feed.vendor for feed in settings.feeds.values() if not feed.is_simulated}
+    assert real == set(vendors)
 
 
 def test_yaml_1_1_does_not_eat_tickers_or_times(tmp_path: Path) -> None:
