@@ -18,7 +18,9 @@ from edc_pipeline_tests.capture.test_collector import until
 
 TRADINGVIEW_SECRET = "hush-tradingview-0123"
 SIGNED_SECRET = "hush-signed-456789ab"
+FINNHUB_SECRET = "hush-finnhub-0123456"
 ENVIRON = {
+    "EDC_FINNHUB_SECRET": FINNHUB_SECRET,
     "EDC_TRADINGVIEW_SECRET": TRADINGVIEW_SECRET,
     "EDC_SIGNED_JSON_SECRET": SIGNED_SECRET,
 }
@@ -29,6 +31,7 @@ ALERTS: dict[str, Any] = {
     "all_symbols": True,
     "options": {"sources": []},
 }
+POSTS: dict[str, Any] = {"vendor": "finnhub", "feed": "webhook", "all_symbols": True}
 SIGNED: dict[str, Any] = {
     "vendor": "signed_json",
     "feed": "events",

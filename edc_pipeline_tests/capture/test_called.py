@@ -6,7 +6,9 @@ import asyncio
 import datetime as dt
 import json
 import logging
+import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,21 @@ import tables
 
 from edc_pipeline import consolidation
 from edc_pipeline.capture.journal.writer import Journal
-from edc_pipeline.settings import Settings
+from edc_pipeline.settings import Settings, load
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import Market, rows
 from edc_pipeline.simulator.posting import Patience, post_all
-from edc_pipeline.simulator.senders import Post, Sender, Signed, TradingView, posts_of
+from edc_pipeline.simulator.senders import Finnhub, Post, Sender, Signed, TradingView, posts_of
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.owner import current_owner
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline.transports.webhook import NoWebhookPort
 from edc_pipeline_tests.capture.calling import (
     ALERTS,
+    ENVIRON,
+    FINNHUB_SECRET,
+    POSTS,
     SIGNED,
     SIGNED_SECRET,
     TRADINGVIEW_SECRET,
@@ -32,8 +38,10 @@ from edc_pipeline_tests.capture.calling import (
     post,
     settings_for,
     url_of,
+    written,
 )
-from edc_pipeline_tests.capture.test_collector import ledger_adds_up, rows_in, run
+from edc_pipeline_tests.capture.test_collector import ledger_adds_up, rows_in, run, until
+from edc_pipeline_tests.cli.calling import start
 
 NOON = 1_769_101_200_000_000_000
 SYMBOLS = ("SPY", "AAPL", "BRK.B", "BTC/USD")
@@ -61,24 +69,28 @@ def daily_rows(settings: Settings, tmp_path: Path) -> list[tuple[str, str, float
 
 def test_what_senders_post_is_in_the_daily_files(tmp_path: Path) -> None:
     async def scenario() -> None:
-        settings = settings_for(tmp_path, {"alerts": ALERTS, "fills": SIGNED}, per_second=1000)
+        feeds = {"alerts": ALERTS, "fills": SIGNED, "prints": POSTS}
+        settings = settings_for(tmp_path, feeds, per_second=1000)
         alerts, fills = posts(TradingView(TRADINGVIEW_SECRET)), posts(Signed(SIGNED_SECRET))
-        assert len(alerts) == len(fills) > 10
+        prints = posts(Finnhub(FINNHUB_SECRET))
+        assert len(alerts) == len(fills) == len(prints) > 10
         async with capturing(settings) as collector:
-            for name, sent in (("alerts", alerts), ("fills", fills)):
+            for name, sent in (("alerts", alerts), ("fills", fills), ("prints", prints)):
                 posted = await post_all(url_of(settings, name), sent)
                 assert len(posted.accepted) == len(sent)
                 assert set(posted.answers) == {"200"}
-            feeds = {f.name: f for f in collector.report().feeds}
-            assert feeds["alerts"].state == "live"
-            assert feeds["alerts"].refused_calls == {}
+            for feed in collector.report().feeds:
+                assert (feed.state, feed.refused_calls) == ("live", {})
         ledger_adds_up(settings)
         told = sorted(daily_rows(settings, tmp_path))
         # Alerts that say the same in the same second can't be told from one that is sent again.
         of_alerts = [json.loads(body) for body in {p.body for p in alerts}]
         of_fills = [json.loads(p.body)["items"][0] for p in fills]
         ours = {"BRKB": "BRK.B", "BTCUSD": "BTC/USD"}
+        theirs = {"BINANCE:BTCUSD": "BTC/USD"}
         expected = [("trade", ours.get(f["s"], f["s"]), float(f["p"])) for f in of_fills]
+        of_prints = [json.loads(body)["data"][0] for body in {p.body for p in prints}]
+        expected += [("trade", theirs.get(p["s"], p["s"]), p["p"]) for p in of_prints]
         expected += [
             ("ref_px", "BTC/USD" if a["ticker"] == "BTCUSD" else a["ticker"], float(a["close"]))
             for a in of_alerts
@@ -323,3 +335,45 @@ def test_a_port_that_is_taken_is_told_before_anything_is_captured(tmp_path: Path
         assert Ledger(settings.spool).frames() == {}
 
     run(scenario)
+
+
+def test_a_newcomer_takes_the_port_with_the_spool(tmp_path: Path) -> None:
+    config = written(tmp_path, {"fills": SIGNED}, per_second=1000)
+    settings = load(config, ENVIRON)
+    signed, spool = Signed(SIGNED_SECRET), settings.spool
+
+    def deliveries(count: int) -> list[Post]:
+        return [
+            signed.sign(
+                {"id": f"e{i}", "items": [{"s": "SPY", "p": i + 1, "q": 1, "t": NOON // 10**6}]},
+                time.time_ns(),
+            )
+            for i in range(count)
+        ]
+
+    async def scenario() -> None:
+        first = start("capture", "--config", config, cwd=tmp_path, **ENVIRON)
+        try:
+            await until(lambda: current_owner(spool)[0])
+            patience = Patience(tries=300, first_pause_s=0.05, longest_pause_s=0.1)
+            sent = deliveries(300)
+            posting = asyncio.create_task(
+                post_all(url_of(settings, "fills"), sent, patience=patience, at_once=2)
+            )
+            second = start("capture", "--config", config, "--take-over", cwd=tmp_path, **ENVIRON)
+        finally:
+            _, said = await asyncio.to_thread(first.communicate, timeout=30)
+        try:
+            posted = await posting
+            assert len(posted.accepted) == len(sent)
+            assert (await post_all(url_of(settings, "fills"), deliveries(1))).accepted
+        finally:
+            second.send_signal(signal.SIGTERM)
+            _, told = await asyncio.to_thread(second.communicate, timeout=30)
+        assert (first.returncode, second.returncode) == (0, 0), said + told
+        assert "took the spool over" in told
+
+    run(scenario)
+    prices = Counter(row["price"] for _, row in rows_in(spool))
+    assert prices == Counter({float(i + 1): 1 for i in range(300)})
+    ledger_adds_up(settings)
