@@ -28,12 +28,13 @@ import time
 import traceback
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from edc_pipeline.capture import intake
 from edc_pipeline.capture import run as capture_run
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.journal.archive import read_archive
@@ -201,7 +202,7 @@ def _collect(settings: Settings, marks: Path, for_seconds: float = 60.0) -> None
     with marks.open("w+b") as file:
         file.truncate(64 + _MARKS * _MARK.size)
         page = mmap.mmap(file.fileno(), 0)
-    append, done, name = Journal.append, Journal._done, capture_run.new_collector_name
+    append, done, name = Journal.append_many, Journal._done, capture_run.new_collector_name
     fdatasync = os.fdatasync
 
     def marked_fdatasync(descriptor: int) -> None:
@@ -209,10 +210,13 @@ def _collect(settings: Settings, marks: Path, for_seconds: float = 60.0) -> None
         fdatasync(descriptor)
         struct.pack_into("<q", page, _IN_FLIGHT, 0)
 
-    def marked_append(journal: Journal, line: int, received_at: int, payload: bytes) -> int:
-        frame = append(journal, line, received_at, payload)
-        _MARK.pack_into(page, 64 + frame * _MARK.size, received_at, zlib.crc32(payload), 0)
-        return frame
+    def marked_append(
+        journal: Journal, line: int, received_at: int, payloads: Sequence[bytes], size: int
+    ) -> int:
+        first = append(journal, line, received_at, payloads, size)
+        for frame, payload in enumerate(payloads, first):
+            _MARK.pack_into(page, 64 + frame * _MARK.size, received_at, zlib.crc32(payload), 0)
+        return first
 
     def marked_done(journal: Journal, taken: Any) -> None:
         done(journal, taken)
@@ -225,8 +229,10 @@ def _collect(settings: Settings, marks: Path, for_seconds: float = 60.0) -> None
         page[: len(made)] = made.encode()
         return made
 
+    # Every other life takes the frames of a read together even where they are few.
+    setattr(intake, "_MANY", 2 if zlib.crc32(marks.name.encode()) % 2 else intake._MANY)  # noqa: B010
     setattr(os, "fdatasync", marked_fdatasync)  # noqa: B010
-    setattr(Journal, "append", marked_append)  # noqa: B010 - this process is the fork's own
+    setattr(Journal, "append_many", marked_append)  # noqa: B010 - this process is the fork's own
     setattr(Journal, "_done", marked_done)  # noqa: B010
     setattr(capture_run, "new_collector_name", marked_name)  # noqa: B010
     # Warnings of a life that is cut short are no news; why one ends by itself is.

@@ -125,20 +125,7 @@ class Journal:
 
     def append(self, line: int, received_at: int, payload: bytes) -> int:
         """Queue one frame; returns its ordinal. Durable once `committed_frame` reaches it."""
-        if received_at >= self._day_end:
-            self._begin_day(received_at)
-        queued = self._queued
-        payloads = queued.payloads
-        if not payloads:
-            queued.began_s = time.monotonic()
-        frame = queued.first_frame + len(payloads)
-        payloads.append(payload)
-        queued.received_at.append(received_at)
-        queued.lines.append(line)
-        queued.payload_bytes += len(payload)
-        if queued.payload_bytes >= _BLOCK_BYTES or len(payloads) >= _BLOCK_FRAMES:
-            self._take()
-        return frame
+        return self.append_many(line, received_at, (payload,), len(payload))
 
     def durable(self) -> asyncio.Future[None]:
         """Done once all that was appended so far is durable."""
