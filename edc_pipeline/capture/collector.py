@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -33,9 +34,10 @@ from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.capture.report import Report, report_feed
 from edc_pipeline.capture.shape_memory import ShapeMemory
 from edc_pipeline.capture.supply import Supply
-from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule
+from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule, market_of
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import DayFinder
+from edc_pipeline.market_hours import is_open
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.vendors import VENDORS
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S: Final = 0.25
 # Between tries to write to a disk that refuses.
 _RETRY_DISK_S: Final = 2.0
+# Before a feed can be found to be mute from its first second, market hours have to be known.
+_LEARN_HOURS_S: Final = 10.0
 # Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
 # rubbish at 100 MB/s brings between two looks).
 _QUARANTINE_BYTES: Final = 32 << 20
@@ -246,7 +250,7 @@ class Collector:
             if was == feed:
                 return watch
         state.continuity = Continuity(state.source, feed.spec.sequence, feed.symbols)
-        watch = FeedWatch(state, feed.spec, feed.symbols, self._watch_rule)
+        watch = FeedWatch(state, feed.spec, feed.symbols, self._watch_rule, market_of(feed))
         if known is not None:
             watch.lines = known[1].lines  # those that go on with the change are among them
         self._watches[state.source.name] = feed, watch
@@ -328,8 +332,13 @@ class Collector:
         self._intake.tell(state, state.continuity.connection_ended(connection))
 
     async def _watch_feeds(self) -> None:
+        learn_hours_s = time.monotonic() + _LEARN_HOURS_S
         while True:
             await asyncio.sleep(self._watch_rule.feed.look_every_s)
+            if time.monotonic() >= learn_hours_s:
+                # The first question about a stock takes half a second: not on the event loop.
+                await asyncio.to_thread(is_open, "equity", self._clock())
+                learn_hours_s = math.inf
             for _, watch in list(self._watches.values()):
                 watch.look(
                     self._intake, time.monotonic(), self._clock(), reading=self._room.is_set()

@@ -6,15 +6,19 @@ Looks at counters once a second; the event loop calls it, and the clocks are han
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.silence import FEED, SYMBOL, Rhythm, SilenceRule, SymbolRhythms
+from edc_pipeline.market_hours import is_open
+from edc_pipeline.settings import Feed
 from edc_pipeline.vendors.contract import FeedSpec
 
 log = logging.getLogger(__name__)
+
+MarketIsOpen = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,10 @@ class WatchRule:
     # A symbol asked for and not heard though its feed has spoken for so long is listed: an
     # illiquid stock may be quiet for that time, a mistyped one for ever.
     heard_within_s: float = 900.0
+    # A feed that stands, has asked, and delivers nothing at all while its market is open, whether
+    # it was answered, refused or neither. Nothing is known of its rhythm yet: one thin symbol
+    # alone may well be told here, and is heard again with its first event.
+    first_within_s: float = 25.0
     symbols_every_s: float = 10.0
     # A mute feed is connected anew at once, and if that does not help, ever more rarely: it may be
     # the vendor's trouble, and reconnects are limited.
@@ -61,9 +69,16 @@ class FeedWatch:
     """One feed's."""
 
     def __init__(
-        self, state: FeedState, spec: FeedSpec, symbols: Sequence[str], rule: WatchRule = WATCH
+        self,
+        state: FeedState,
+        spec: FeedSpec,
+        symbols: Sequence[str],
+        rule: WatchRule = WATCH,
+        is_open: MarketIsOpen | None = None,
     ) -> None:
+        """`is_open` is None where nobody here knows the hours of the feed's market."""
         self._state = state
+        self._is_open = is_open
         self._spec = spec
         self._asked_for = frozenset(symbols)
         self._rule = rule
@@ -104,16 +119,18 @@ class FeedWatch:
             self._speaking_s += 0.0 if late else passed_s
             self._rhythm.spoke(now_s, now_ns, came)
             return
-        self._look_at_silence(intake, now_s, now_ns)
+        self._look_at_silence(intake, now_s, now_ns, reading=reading and not late)
 
     # Silence
 
-    def _look_at_silence(self, intake: Intake, now_s: float, now_ns: int) -> None:
+    def _look_at_silence(self, intake: Intake, now_s: float, now_ns: int, *, reading: bool) -> None:
         state = self._state
         silence = self._rhythm.silence(now_s, now_ns)
-        if silence is not None and not state.silent:
-            since = state.last_event_at or now_ns - int(silence.seconds * 1e9)
-            reason = str(silence)
+        reason, seconds = (str(silence), silence.seconds) if silence else ("", 0.0)
+        if not reason and state.last_event_at is None and reading:
+            reason, seconds = self._mute_from_the_first(now_s, now_ns)
+        if reason and not state.silent:
+            since = state.last_event_at or now_ns - int(seconds * 1e9)
             intake.feed_fell_silent(state, since, reason)
             state.silent = True
             state.last_problem = reason
@@ -130,6 +147,25 @@ class FeedWatch:
                 line.ask_to_reconnect(state.gap.reason if state.gap else "silent")
         elif not state.silent and now_s - self._reconnect_due_s > 10 * self._rule.feed.learn_s:
             self._reconnect_wait_s = self._rule.reconnect_after_s
+
+    def _mute_from_the_first(self, now_s: float, now_ns: int) -> tuple[str, float]:
+        """Why it should have spoken by now, and for how long it has not."""
+        within_s = self._rule.first_within_s
+        seconds = max(
+            (
+                now_s - line.standing_since_s - line.asking_s
+                for line in self.lines
+                if line.standing_since_s is not None
+            ),
+            default=0.0,
+        )
+        if seconds < within_s or self._is_open is None:
+            return "", 0.0
+        # From its opening on it has as long as after being asked.
+        if not self._is_open(now_ns) or not self._is_open(now_ns - int(within_s * 1e9)):
+            return "", 0.0
+        why = self._state.subscription or "its market is open"
+        return f"silent: nothing in the {seconds:.0f} s since it was asked; {why}", seconds
 
     def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
         state = self._state
@@ -167,6 +203,17 @@ class FeedWatch:
             state.subscription = f"subscription not acknowledged within {within_s:g} s"
             state.last_problem = state.subscription
             log.error("%s: %s", state.source.name, state.subscription)
+
+
+def market_of(feed: Feed) -> MarketIsOpen | None:
+    """Whether the market of any of a feed's symbols is open at an instant; None: not known."""
+    spec = feed.spec
+    found = {feed.asset_classes.get(symbol, spec.asset_class) for symbol in feed.symbols}
+    # "future" does not say of which exchange.
+    classes = sorted((found or {spec.asset_class}) - {"future"})
+    if not classes or not spec.us_hours or spec.way_in != "websocket":
+        return None  # a poll answers, and a webhook speaks when its sender has something to say
+    return lambda now_ns: any(is_open(one, now_ns) for one in classes)
 
 
 def _for_asset(rule: SilenceRule, spec: FeedSpec) -> SilenceRule:

@@ -327,6 +327,8 @@ class FeedSpec:
     sequence: tuple[SequenceRule, ...] = ()  # empty: the vendor numbers nothing
     acknowledges_within_s: float | None = None  # None: the vendor confirms no subscription
     max_frame_bytes: int = 1 << 20
+    # Its stocks trade when New York's do. False: nobody here knows when its market is open.
+    us_hours: bool = True
     all_symbols: bool = True  # False: the vendor has to be asked symbol by symbol
     websocket: Websocket = Websocket()
     polling: Polling | None = None  # set: this feed is polled
