@@ -20,13 +20,12 @@ from edc_pipeline.capture.called import CalledFeeds
 from edc_pipeline.capture.changes import open_session
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.figures import DURABLE_SAMPLES, Lately, Latencies, OfLate, Totals
-from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.flusher import Flusher
 from edc_pipeline.capture.gap_hook import GapHook, OnGap
 from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
-from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.capture.journal.writer import Journal, Segment
+from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.live import Live, Subscriber, told_by_id
 from edc_pipeline.capture.place import Place, hold
 from edc_pipeline.capture.polled import PolledFeeds
@@ -36,7 +35,6 @@ from edc_pipeline.capture.shape_memory import ShapeMemory
 from edc_pipeline.capture.supply import Supply
 from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule, market_of
 from edc_pipeline.events import EVENT_TYPES, EventType
-from edc_pipeline.market_day import DayFinder
 from edc_pipeline.market_hours import is_open
 from edc_pipeline.settings import Feed, Settings
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -46,17 +44,8 @@ from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
-# How often the queues are looked at; a flush is at most this late.
-_LOOK_EVERY_S: Final = 0.25
-# Between tries to write to a disk that refuses.
-_RETRY_DISK_S: Final = 2.0
 # Before a feed can be found to be mute from its first second, market hours have to be known.
 _LEARN_HOURS_S: Final = 10.0
-# Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
-# rubbish at 100 MB/s brings between two looks).
-_QUARANTINE_BYTES: Final = 32 << 20
-# Frames that may wait for the journal's disk before the sockets are no longer read.
-_JOURNAL_BYTES: Final = 64 << 20
 
 
 class Collector:
@@ -89,13 +78,15 @@ class Collector:
         )
         self._journal.on_durable = self._time_durable
         self._live = Live(told_by_id(VENDORS.values()))  # feeds may come later
+        self._flusher = Flusher(
+            settings.spool, collector, self._queues, self._journal, rules, clock, self._flushed
+        )
         admission = Admission(rules.horizon_days)
         self._intake = Intake(self._journal, self._queues, admission, clock, self._live)
         self.take = self._intake.take
         self._gap_hook = GapHook(on_gap) if on_gap else None
         self._lately = Lately()
         self._of_line: list[FeedState] = []  # by the journal's number of the line
-        self._sealed: list[Segment] = []
         self._watch_rule = watch
         self._watches: dict[str, tuple[Feed, FeedWatch]] = {}  # by the feed's name
         self._shapes = ShapeMemory(settings.spool)
@@ -105,18 +96,7 @@ class Collector:
         self._supply.know(settings.enabled_feeds)
         self._states = self._supply.states
         self._started_at = clock()
-        self._many_rows = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._stop = asyncio.Event()
-        self._writing: asyncio.Task[None] | None = None
-        self._being_written = 0  # rows
-        self._micro_batches = 0
-        self._flushed_at: int | None = None
-        self._flushed_s = time.monotonic()
-        self._disk_problem = ""
-        self._day_of = DayFinder()
-        self._day = self._day_of(self._started_at)
 
     async def run(
         self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
@@ -144,7 +124,7 @@ class Collector:
             self._supply.take(self._settings.enabled_feeds)
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
-            asyncio.create_task(self._flush_when_due()),
+            asyncio.create_task(self._flusher.flush_when_due()),
             asyncio.create_task(self._watch_feeds()),
         ]
         try:
@@ -179,10 +159,10 @@ class Collector:
                 )
                 for s in self._states
             ],
-            waiting_rows=self._waiting_rows,
-            micro_batches=self._micro_batches,
-            flushed_at=self._flushed_at,
-            disk_problem=self._journal.problem or self._disk_problem,
+            waiting_rows=self._flusher.waiting_rows,
+            micro_batches=self._flusher.micro_batches,
+            flushed_at=self._flusher.flushed_at,
+            disk_problem=self._journal.problem or self._flusher.problem,
             stopping="draining" if self.stopping else "",
             journal_waiting_bytes=self._journal.waiting_bytes,
             commits=self._journal.figures.commits,
@@ -311,13 +291,6 @@ class Collector:
         self._of_line.append(state)
         return line
 
-    @property
-    def _is_full(self) -> bool:
-        return (
-            self._waiting_rows >= self._settings.capture.waiting_rows
-            or self._journal.waiting_bytes >= _JOURNAL_BYTES
-        )
-
     def fell_silent(
         self, state: FeedState, reason: str, shard: Shard = WHOLE, since: int | None = None
     ) -> None:
@@ -341,7 +314,7 @@ class Collector:
                 learn_hours_s = math.inf
             for _, watch in list(self._watches.values()):
                 watch.look(
-                    self._intake, time.monotonic(), self._clock(), reading=self._room.is_set()
+                    self._intake, time.monotonic(), self._clock(), reading=self._flusher.reading
                 )
 
     @property
@@ -349,117 +322,24 @@ class Collector:
         return self._stop.is_set()
 
     def has_room(self) -> bool:
-        """Asked once a read, after its frames: here the limits are looked at."""
-        if self._queues.waiting.row_count >= self._settings.capture.flush_rows:
-            self._many_rows.set()
-        if self._is_full:
-            self._room.clear()
-        return self._room.is_set()
+        return self._flusher.has_room()
 
     async def room(self) -> None:
-        await self._room.wait()
+        await self._flusher.room()
 
-    def _make_room(self) -> None:
-        if not self._is_full:
-            self._room.set()
-
-    # Flushing
-
-    @property
-    def _waiting_rows(self) -> int:
-        return self._queues.waiting.row_count + self._being_written
-
-    def _flush_is_due(self) -> bool:
-        waiting, rules = self._queues.waiting, self._settings.capture
-        if waiting.empty:
-            self._flushed_s = time.monotonic()
-            return False
-        today = self._day_of(self._clock())
-        day_changed, self._day = today != self._day, today
-        return (
-            day_changed
-            or waiting.row_count >= rules.flush_rows
-            or waiting.byte_count >= _QUARANTINE_BYTES
-            # Gaps in numbers may be many, and the journal has them meanwhile.
-            or any(gap.first_seq < 0 for gap in waiting.gaps)
-            or time.monotonic() - self._flushed_s >= rules.flush_seconds
-        )
-
-    async def _flush_when_due(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._many_rows.wait(), _LOOK_EVERY_S)
-            self._many_rows.clear()
-            self._make_room()
-            if self._flush_is_due():
-                await self._flush()
-
-    async def _flush(self) -> None:
-        """Write what waits, again and again while the disk refuses: nothing is dropped, and when
-        the limit is reached the sockets are no longer read."""
-        taken = self._queues.take()
-        if taken.empty:
-            return
-        self._being_written = taken.row_count
-        # Shielded: a cancelled flusher must not leave its rows between memory and disk.
-        self._writing = asyncio.create_task(self._write(taken))
-        await asyncio.shield(self._writing)
-
-    async def _write(self, taken: Waiting) -> None:
-        spool = self._settings.spool
-        while True:
-            try:
-                # A frame is in the journal before it is anywhere else.
-                await self._journal.commit()
-                paths = await asyncio.to_thread(
-                    flush, spool, self.collector, taken, self._clock(), self._journal.lines
-                )
-                break
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                if problem != self._disk_problem:  # told once, not at every try
-                    log.error("can't write to the spool, trying again: %s", problem)
-                self._disk_problem = problem
-                await asyncio.sleep(_RETRY_DISK_S)
-        self._disk_problem = ""
-        self._being_written = 0
-        self._micro_batches += len(paths)
-        self._flushed_at, self._flushed_s = self._clock(), time.monotonic()
-        self._make_room()
+    async def _flushed(self, taken: Waiting) -> None:
         if self._gap_hook is not None:
             self._gap_hook.tell(taken.gaps)
-        await self._retire_segments(taken.last_frame)
         await self._shapes.keep(self._states)
 
-    async def _retire_segments(self, through_frame: int) -> None:
-        """Archive or drop the sealed segments all of whose frames are in the spool."""
-        self._sealed += self._journal.take_sealed()
-        keep_days = self._settings.capture.raw_archive_days
-        for segment in [s for s in self._sealed if s.last_frame <= through_frame]:
-            try:
-                await asyncio.to_thread(
-                    retire_segment,
-                    self._settings.spool,
-                    self.collector,
-                    segment,
-                    keep_days=keep_days,
-                )
-            except Exception as error:
-                log.warning("can't archive %s yet: %s", segment.path.name, error)
-                return
-            self._sealed.remove(segment)
-        today = self._day_of(self._clock())
-        await asyncio.to_thread(retire_old_days, self._settings.spool, today, keep_days=keep_days)
-
     async def _drain(self) -> None:
-        if self._writing is not None:
-            await self._writing  # a flush that was under way
+        await self._flusher.finish()
         self._live.close()
         for state in self._states:
             self._intake.tell(state, state.continuity.settle(None))
-        await self._flush()
+        await self._flusher.flush()
         await self._journal.close()
-        await self._retire_segments(self._journal.committed_frame)
+        await self._flusher.retire_segments(self._journal.committed_frame)
         ended = "; ".join(self.gave_up) or "stopped"
         await asyncio.to_thread(
             self._ledger.collector_stopped, self.collector, self._clock(), ended

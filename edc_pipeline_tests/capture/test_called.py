@@ -281,11 +281,11 @@ def test_where_there_is_no_room_callers_are_sent_away(
         settings = settings_for(tmp_path, {"alerts": ALERTS})
         url = f"{url_of(settings, 'alerts')}/{TRADINGVIEW_SECRET}"
         async with capturing(settings) as collector:
-            monkeypatch.setattr(type(collector), "_is_full", True)
+            monkeypatch.setattr(type(collector._flusher), "is_full", True)
             status, headers, _ = await post(url, ALERT)
             assert (status, headers["Retry-After"]) == (503, "1")
             monkeypatch.undo()
-            collector._make_room()
+            collector._flusher.make_room()
             assert (await post(url, ALERT))[0] == 200
             assert collector.report().feeds[0].refused_calls == {"no room": 1}
 

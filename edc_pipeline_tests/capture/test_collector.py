@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from edc_pipeline.capture import collector as collector_module
+from edc_pipeline.capture import flusher as flusher_module
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.events import EVENT_CLASSES, content_key
@@ -251,8 +251,8 @@ def test_a_disk_that_refuses_stops_the_intake_and_loses_nothing(
             raise OSError(28, "No space left on device")
         return flush(*args)
 
-    monkeypatch.setattr(collector_module, "flush", stubborn)
-    monkeypatch.setattr(collector_module, "_RETRY_DISK_S", 0.3)
+    monkeypatch.setattr(flusher_module, "flush", stubborn)
+    monkeypatch.setattr(flusher_module, "_RETRY_DISK_S", 0.3)
 
     async def scenario() -> None:
         async with Exchange(scripted(6000, 1)) as exchange:

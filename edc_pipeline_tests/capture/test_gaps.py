@@ -148,7 +148,7 @@ def test_recovery_comes_to_the_same_gaps_and_statuses(
             collector = Collector(settings, "c1")
             capturing = asyncio.create_task(collector.run(asyncio.Event()))
             await until(lambda: feed_of(collector).frames == flushed_frames)
-            await collector._flush()
+            await collector._flusher.flush()
             may_send.set()
             await until(lambda: feed_of(collector).frames == len(NUMBERED))
             await collector._journal.commit()

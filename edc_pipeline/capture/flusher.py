@@ -1,0 +1,183 @@
+"""When what waits is flushed, and when no more may come: back-pressure begins here.
+
+What a flush itself does is in `capture.flush`; segments of the journal whose frames are in the
+spool are archived or dropped here as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
+from edc_pipeline.capture.journal.writer import Journal, Segment
+from edc_pipeline.capture.queues import Queues, Waiting
+from edc_pipeline.market_day import DayFinder
+from edc_pipeline.settings import Capture
+
+log = logging.getLogger(__name__)
+
+# How often the queues are looked at; a flush is at most this late.
+_LOOK_EVERY_S: Final = 0.25
+# Between tries to write to a disk that refuses.
+_RETRY_DISK_S: Final = 2.0
+# Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
+# rubbish at 100 MB/s brings between two looks).
+_QUARANTINE_BYTES: Final = 32 << 20
+# Frames that may wait for the journal's disk before the sockets are no longer read.
+_JOURNAL_BYTES: Final = 64 << 20
+
+
+class Flusher:
+    """One collector's. Belongs to its event loop."""
+
+    def __init__(
+        self,
+        spool: Path,
+        collector: str,
+        queues: Queues,
+        journal: Journal,
+        rules: Capture,
+        clock: Callable[[], int],
+        on_flushed: Callable[[Waiting], Awaitable[None]],
+    ) -> None:
+        self.micro_batches = 0
+        self.flushed_at: int | None = None
+        self.problem = ""  # of the disk
+        self._spool = spool
+        self._collector = collector
+        self._queues = queues
+        self._journal = journal
+        self._rules = rules
+        self._clock = clock
+        self._on_flushed = on_flushed
+        self._sealed: list[Segment] = []
+        self._many_rows = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._writing: asyncio.Task[None] | None = None
+        self._being_written = 0  # rows
+        self._flushed_s = time.monotonic()
+        self._day_of = DayFinder()
+        self._day = self._day_of(clock())
+
+    # Room
+
+    @property
+    def waiting_rows(self) -> int:
+        return self._queues.waiting.row_count + self._being_written
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            self.waiting_rows >= self._rules.waiting_rows
+            or self._journal.waiting_bytes >= _JOURNAL_BYTES
+        )
+
+    @property
+    def reading(self) -> bool:
+        """Whether the sockets are read."""
+        return self._room.is_set()
+
+    def has_room(self) -> bool:
+        """Asked once a read, after its frames: here the limits are looked at."""
+        if self._queues.waiting.row_count >= self._rules.flush_rows:
+            self._many_rows.set()
+        if self.is_full:
+            self._room.clear()
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        await self._room.wait()
+
+    def make_room(self) -> None:
+        if not self.is_full:
+            self._room.set()
+
+    # Flushing
+
+    def _is_due(self) -> bool:
+        waiting, rules = self._queues.waiting, self._rules
+        if waiting.empty:
+            self._flushed_s = time.monotonic()
+            return False
+        today = self._day_of(self._clock())
+        day_changed, self._day = today != self._day, today
+        return (
+            day_changed
+            or waiting.row_count >= rules.flush_rows
+            or waiting.byte_count >= _QUARANTINE_BYTES
+            # Gaps in numbers may be many, and the journal has them meanwhile.
+            or any(gap.first_seq < 0 for gap in waiting.gaps)
+            or time.monotonic() - self._flushed_s >= rules.flush_seconds
+        )
+
+    async def flush_when_due(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._many_rows.wait(), _LOOK_EVERY_S)
+            self._many_rows.clear()
+            self.make_room()
+            if self._is_due():
+                await self.flush()
+
+    async def finish(self) -> None:
+        """A flush that is under way."""
+        if self._writing is not None:
+            await self._writing
+
+    async def flush(self) -> None:
+        """Write what waits, again and again while the disk refuses: nothing is dropped, and when
+        the limit is reached the sockets are no longer read."""
+        taken = self._queues.take()
+        if taken.empty:
+            return
+        self._being_written = taken.row_count
+        # Shielded: a cancelled flusher must not leave its rows between memory and disk.
+        self._writing = asyncio.create_task(self._write(taken))
+        await asyncio.shield(self._writing)
+
+    async def _write(self, taken: Waiting) -> None:
+        while True:
+            try:
+                # A frame is in the journal before it is anywhere else.
+                await self._journal.commit()
+                paths = await asyncio.to_thread(
+                    flush, self._spool, self._collector, taken, self._clock(), self._journal.lines
+                )
+                break
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                if problem != self.problem:  # told once, not at every try
+                    log.error("can't write to the spool, trying again: %s", problem)
+                self.problem = problem
+                await asyncio.sleep(_RETRY_DISK_S)
+        self.problem = ""
+        self._being_written = 0
+        self.micro_batches += len(paths)
+        self.flushed_at, self._flushed_s = self._clock(), time.monotonic()
+        self.make_room()
+        await self._on_flushed(taken)
+        await self.retire_segments(taken.last_frame)
+
+    async def retire_segments(self, through_frame: int) -> None:
+        """Archive or drop the sealed segments all of whose frames are in the spool."""
+        self._sealed += self._journal.take_sealed()
+        keep_days = self._rules.raw_archive_days
+        for segment in [s for s in self._sealed if s.last_frame <= through_frame]:
+            try:
+                await asyncio.to_thread(
+                    retire_segment, self._spool, self._collector, segment, keep_days=keep_days
+                )
+            except Exception as error:
+                log.warning("can't archive %s yet: %s", segment.path.name, error)
+                return
+            self._sealed.remove(segment)
+        today = self._day_of(self._clock())
+        await asyncio.to_thread(retire_old_days, self._spool, today, keep_days=keep_days)
