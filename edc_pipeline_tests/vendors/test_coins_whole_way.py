@@ -239,3 +239,34 @@ def test_other_symbols_are_asked_for_on_the_connection_that_stands(
             assert Ledger(settings.spool).gaps() == []
 
     run(scenario)
+
+
+def test_a_connection_that_will_end_is_handed_over_without_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Binance ends every connection after 24 hours; here after two seconds."""
+    way = TRADES[0]
+    spec = VENDORS["binance"].feeds["spot"]
+    short = replace(spec, websocket=replace(spec.websocket, lasts_s=2.0))
+    monkeypatch.setitem(VENDORS["binance"].feeds, "spot", short)
+
+    async def scenario() -> None:
+        config = ExchangeConfig(vendor="binance", symbols=COINS, rate=4_000.0)
+        async with Exchange(config) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await until(lambda: exchange.truth.connections["spot"] >= 3)
+            await until(lambda: exchange.clients == 1)
+            stop.set()
+            await capturing
+            (report,) = collector.report().feeds
+            assert report.quarantined == 0
+            assert Ledger(settings.spool).gaps() == []
+            numbers: dict[str, list[int]] = {symbol: [] for symbol in COINS}
+            for symbol, event_id in told_of_trades(settings, "symbol", "event_id"):
+                numbers[symbol].append(int(event_id))
+            for heard in numbers.values():
+                assert sorted(heard) == list(range(min(heard), max(heard) + 1))
+
+    run(scenario)

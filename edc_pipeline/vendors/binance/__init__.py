@@ -45,7 +45,7 @@ from edc_pipeline.vendors.binance.rows import (
     TradeRow,
     as_row,
 )
-from edc_pipeline.vendors.binance.symbols import check_symbol, to_symbol, to_ticker
+from edc_pipeline.vendors.binance.symbols import check_symbol, is_option, to_symbol, to_ticker
 from edc_pipeline.vendors.contract import (
     Control,
     Decode,
@@ -158,6 +158,9 @@ def _read_one(message: Any, to_event: Callable[[Row, int], AnyEvent], received_a
         return quarantined("not a Binance message: no object")
     kind = message.get("e")
     if kind in _EVENTS if isinstance(kind, str) else kind is None and message.keys() >= _BOOK_KEYS:
+        ticker = message.get("s")
+        if isinstance(ticker, str) and is_option(ticker):
+            return control("not_wanted", "an option")
         try:
             row = as_row(message)
         except _UNREADABLE as error:
@@ -193,8 +196,8 @@ _LASTS_S: Final = 24 * 3600.0
 # Binance speaks by ping frames, every 20 s (3 minutes on futures), and not to be heard as frames.
 # A busy pair speaks every second; of a quiet one ten minutes may bring nothing.
 _STALE_AFTER_S: Final = 600.0
-# The answer comes at once; a second is long, ten leave room for a slow line and many messages.
-_ACKNOWLEDGES_WITHIN_S: Final = 20.0
+# The answer to a message comes at once; a second is long, ten leave room for a slow line.
+_ACKNOWLEDGES_WITHIN_S: Final = 10.0
 
 
 def asked_streams(subscription: Subscription) -> list[str]:

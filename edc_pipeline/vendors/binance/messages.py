@@ -14,12 +14,18 @@ _NOT_WANTED: Final = frozenset(
         *("24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker", "7dTicker"),
         *("markPriceUpdate", "indexPriceUpdate", "forceOrder", "compositeIndex", "contractInfo"),
         *("continuous_kline", "indexPrice_kline", "markPrice_kline", "assetIndexUpdate"),
-        *("tradingSession", "bookTicker_all", "openInterest", "fundingRate"),
+        *("tradingSession", "openInterest", "fundingRate", "nav", "insuranceFund"),
         # options
         *("trade_all", "ticker_all", "ticker", "index", "option_pair", "OPTION_PAIR", "markPrice"),
         *("OPTION_CONTRACT", "optionMarkPrice", "depth", "diffDepth", "optionTicker"),
         # one's own account
-        *("executionReport", "outboundAccountPosition", "balanceUpdate", "listStatus"),
+        *(
+            "executionReport",
+            "outboundAccountInfo",
+            "outboundAccountPosition",
+            "balanceUpdate",
+            "listStatus",
+        ),
         *("ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE", "TRADE_LITE", "ALGO_UPDATE", "MARGIN_CALL"),
         *("ACCOUNT_CONFIG_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE", "externalLockUpdate"),
         *("CONDITIONAL_ORDER_TRIGGER_REJECT", "listenKeyExpired", "RISK_LEVEL_CHANGE"),

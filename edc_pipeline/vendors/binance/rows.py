@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edc_pipeline.events import NAN, NS_MAX, AnyEvent, AssetClass, Quote, Trade
-from edc_pipeline.vendors.binance.symbols import is_coin_margined, to_symbol
+from edc_pipeline.vendors.binance.symbols import is_coin_margined, is_option, to_symbol
 
 # Read from text and held to this by msgspec: neither NaN (no number is ≥ 0 of it) nor infinity.
 _Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
@@ -208,6 +208,8 @@ class RowReader:
         return [self._asset_classes.get(symbol) or usual for symbol in symbols]
 
     def _instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
+        if is_option(ticker):
+            raise ValueError(f"{ticker} is an option")
         symbol = self._spelling.get(ticker) or to_symbol(feed, ticker)
         known = symbol, self._asset_classes.get(symbol) or ASSET_CLASSES[feed]
         if len(self._known) >= _TICKERS_KEPT:

@@ -23,6 +23,7 @@ COIN_MARGINED: Final = "coinm"
 _PAIR: Final = re.compile(r"[^\W_a-z]{1,20}/[A-Z0-9]{2,6}")
 _CONTRACT: Final = re.compile(r"(.+?)(-(?:PERP|\d{6}))?")
 _DOLLAR: Final = "USD"
+_OPTION: Final = re.compile(r"[^-]{1,20}-\d{6}-[\d.]{1,20}-[CP]", re.ASCII)
 
 
 def to_ticker(feed: str, symbol: str) -> str:
@@ -45,6 +46,11 @@ def is_coin_margined(ticker: str) -> bool:
     """`BTCUSD_PERP`; `BTCUSDT_260925` is settled in dollars."""
     pair, _, contract = ticker.partition("_")
     return bool(contract) and pair.upper().endswith(_DOLLAR)
+
+
+def is_option(ticker: str) -> bool:
+    """`BTC-260925-100000-C`: a product of its own, and none of our feeds."""
+    return _OPTION.fullmatch(ticker) is not None
 
 
 def check_symbol(feed: str, symbol: str) -> str | None:

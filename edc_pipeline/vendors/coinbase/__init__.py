@@ -178,9 +178,8 @@ _BOTH: Final[tuple[EventType, ...]] = ("trade", "quote")
 # A heartbeat comes every second for each product, or for the connection on Advanced.
 _HEARTBEAT_S: Final = 1.0
 _STALE_AFTER_S: Final = 15.0
-# A subscription is confirmed at once. On Advanced 8 messages a second may be sent, and a message
-# asks for one channel: 100 products take 25 s.
-_ACKNOWLEDGES_WITHIN_S: Final = {"exchange": 20.0, "advanced": 60.0}
+# A subscription is confirmed at once, after the last of its messages.
+_ACKNOWLEDGES_WITHIN_S: Final = 15.0
 
 
 def _help(feed: str) -> str:
@@ -207,7 +206,7 @@ VENDOR: Final = Vendor(
             options_help=_help("exchange"),
             heartbeat_s=_HEARTBEAT_S,
             stale_after_s=_STALE_AFTER_S,
-            acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S["exchange"],
+            acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
             all_symbols=False,
             websocket=Websocket(messages_per_s=20),
         ),
@@ -226,7 +225,7 @@ VENDOR: Final = Vendor(
             options_help=_help("advanced"),
             heartbeat_s=_HEARTBEAT_S,
             stale_after_s=_STALE_AFTER_S,
-            acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S["advanced"],
+            acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
             all_symbols=False,
             websocket=Websocket(messages_per_s=8),
         ),

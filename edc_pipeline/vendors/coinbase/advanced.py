@@ -28,7 +28,7 @@ Change = Literal["snapshot", "update"]
 
 
 class TradeRow(msgspec.Struct, gc=False):
-    trade_id: str
+    trade_id: str | Count  # the same numbers as Exchange has, there written as numbers
     product_id: str
     price: Amount
     size: Amount
@@ -153,7 +153,7 @@ class AdvancedReader:
                 asset_class=instrument[1],
                 vendor="coinbase",
                 feed="advanced",
-                event_id=row.trade_id,
+                event_id=str(row.trade_id),
                 created_at=received_at,
                 price=row.price,
                 size=row.size,

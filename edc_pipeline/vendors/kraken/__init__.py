@@ -8,7 +8,7 @@ The last 50 trades come again with every subscription (origin `snapshot`), which
 they are the same events by their ids. `conditions` is the taker's order type.
 
 Tokenised stocks (`AAPLx/USD`) are read, in upper case, but can't be asked for: their spelling mixes
-cases. Frames of version 1 (lists) are quarantined.
+cases. Frames of version 1 are read where a recording has them (`version_1.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from edc_pipeline.vendors.contract import (
     control,
     quarantined,
 )
+from edc_pipeline.vendors.kraken import version_1
 from edc_pipeline.vendors.kraken.rows import UNREADABLE, RowReader
 from edc_pipeline.vendors.kraken.symbols import check_symbol, to_pair, to_symbol
 
@@ -58,9 +59,14 @@ def decoder(subscription: Subscription) -> Decode:
         except UNREADABLE as error:
             return quarantined(f"not a Kraken message: {error}")
         if isinstance(message, list):
-            return quarantined("a list: version 1 of Kraken's protocol, or none")
+            try:
+                return version_1.read_list(message, rows.instrument, received_at)
+            except UNREADABLE as error:
+                return quarantined(f"version 1: {error}")
         if not isinstance(message, dict):
             return quarantined("not a Kraken message: no object")
+        if "event" in message and "channel" not in message:
+            return version_1.read_event(message)
         return rows.read_any(message, received_at)
 
     return decode

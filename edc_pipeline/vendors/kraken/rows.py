@@ -32,10 +32,10 @@ class TradeRow(msgspec.Struct, gc=False):
 
 class TickerRow(msgspec.Struct, gc=False):
     symbol: str
-    bid: _Amount
-    bid_qty: _Amount
-    ask: _Amount
-    ask_qty: _Amount
+    bid: _Amount | None = None
+    bid_qty: _Amount | None = None
+    ask: _Amount | None = None
+    ask_qty: _Amount | None = None
     timestamp: str | None = None
 
 
@@ -110,7 +110,7 @@ class RowReader:
     def _add(
         self, events: list[AnyEvent], row: TradeRow | TickerRow, change: str, received_at: int
     ) -> None:
-        known = self._known.get(row.symbol) or self._instrument(row.symbol)
+        known = self._known.get(row.symbol) or self.instrument(row.symbol)
         if isinstance(row, TradeRow):
             event: AnyEvent = Trade(
                 ts_event=iso_to_ns(row.timestamp),
@@ -139,9 +139,9 @@ class RowReader:
                 created_at=received_at,
                 # An empty side is written as zeros.
                 bid_price=row.bid or NAN,
-                bid_size=row.bid_qty if row.bid else NAN,
+                bid_size=row.bid_qty if row.bid and row.bid_qty is not None else NAN,
                 ask_price=row.ask or NAN,
-                ask_size=row.ask_qty if row.ask else NAN,
+                ask_size=row.ask_qty if row.ask and row.ask_qty is not None else NAN,
             )
         else:
             return
@@ -149,7 +149,8 @@ class RowReader:
             event.origin = "snapshot"
         events.append(event)
 
-    def _instrument(self, pair: str) -> tuple[str, AssetClass]:
+    def instrument(self, pair: str) -> tuple[str, AssetClass]:
+        """Our symbol, and its class."""
         symbol = self._spelling.get(pair) or to_symbol("spot", pair)
         known = symbol, self._asset_classes.get(symbol) or "crypto"
         if len(self._known) >= _PAIRS_KEPT:
