@@ -15,7 +15,7 @@ from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.settings import Feed
 from edc_pipeline.transports.contract import Heard, Speech
-from edc_pipeline.vendors.contract import ChangesInPlace, ReadMany, Session
+from edc_pipeline.vendors.contract import ChangesInPlace, ReadMany, Session, both
 from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
@@ -132,8 +132,10 @@ class FeedConnection:
         messages = session.change(feed.subscription)
         if messages is None:
             return False
+        # As the session does: what is under way is still of the former symbols.
+        of_both = both(self.feed.subscription, feed.subscription)
+        self.read_many = feed.vendor_rules.reader_of_many(of_both)
         self.feed = feed
-        self.read_many = feed.vendor_rules.reader_of_many(feed.subscription)
         # What comes from now on is read as the session reads it from now on.
         self.line = self.host.open_line(self.state, feed, self.line.connection, self.shard)
         assert self.standing_since_s is not None
