@@ -434,7 +434,7 @@ class Settings(BaseSettings):
             if variable and not secret:
                 wrong.append(
                     f"{variable} is not set; the feed {name!r} needs it:"
-                    f" export {variable}=<{feed.key_is}>"
+                    f" export {variable}={feed.vendor_rules.key_form or f'<{feed.key_is}>'}"
                 )
             elif feed.spec.webhook and len(secret) < _SECRET_LENGTH:
                 wrong.append(

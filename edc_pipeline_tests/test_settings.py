@@ -72,11 +72,12 @@ def test_the_examples_feeds_with_an_account_are_sound_once_uncommented(tmp_path:
     settings = uncommented(tmp_path, "With an account", {})
     missing = " ".join(settings.missing_secrets())
     assert all(f"EDC_{vendor.upper()}_TOKEN is not set" in missing for vendor in vendors)
-    keys = {f"EDC_{vendor.upper()}_TOKEN": "k" for vendor in vendors}
+    assert "export EDC_ZERODHA_KEY=<api key>:<access token>" in missing
+    keys = {f"EDC_{vendor.upper()}_TOKEN": "k" for vendor in vendors} | {"EDC_ZERODHA_KEY": "k:t"}
     settings = uncommented(tmp_path, "With an account", keys)
     assert settings.missing_secrets() == []
     real = {feed.vendor for feed in settings.feeds.values() if not feed.is_simulated}
-    assert real == set(vendors)
+    assert real == {*vendors, "zerodha"}
 
 
 def test_yaml_1_1_does_not_eat_tickers_or_times(tmp_path: Path) -> None:

@@ -355,6 +355,7 @@ class Vendor:
     spell: Callable[[str, str], str]  # (feed, our symbol) → the vendor's
     symbol_of: Callable[[str, str], str]  # (feed, the vendor's) → ours
     secret: str | None = None  # name of the environment variable, never its value
+    key_form: str = ""  # where a key has parts: how it is written
     # What is wrong with how a key looks, without the key: it ends a sentence.
     check_secret: Callable[[str], str | None] | None = None
     fatal_statuses: frozenset[int] = frozenset({401, 403})  # of the HTTP handshake

@@ -89,6 +89,9 @@ def _message(what: str, value: list[Any]) -> str:
     return msgspec.json.encode({"a": what, "v": value}).decode()
 
 
+_KEY_FORM: Final = "<api key>:<access token>"
+
+
 def _query(_: Subscription, secret: str) -> Mapping[str, str]:
     api_key, _colon, access_token = secret.partition(":")
     return {"api_key": api_key, "access_token": access_token or api_key}
@@ -97,7 +100,7 @@ def _query(_: Subscription, secret: str) -> Mapping[str, str]:
 def _check_secret(secret: str) -> str | None:
     api_key, _, access_token = secret.partition(":")
     if not (api_key and access_token):
-        return "is not <api key>:<access token>, both with a colon between"
+        return f"is not {_KEY_FORM}: both, with a colon between"
     return None
 
 
@@ -117,6 +120,7 @@ VENDOR: Final = Vendor(
     name="zerodha",
     title="Zerodha Kite",
     secret="EDC_ZERODHA_KEY",  # noqa: S106 - the variable's name, not its value
+    key_form=_KEY_FORM,
     check_secret=_check_secret,
     feeds={
         FEED: FeedSpec(
