@@ -19,11 +19,19 @@ from edc_pipeline.simulator.session import Asked, Reply, ReplyKind, Terms
 from edc_pipeline.simulator.wanted import MS, Wanted, compact, is_key, request, said
 
 _LISTED_ON: Final = {"equity": "stocks", "etf": "stocks", "fx": "forex", "crypto": "crypto"}
-_CHANNELS: Final = {"stocks": ("T", "Q"), "forex": ("C",), "crypto": ("XT", "XQ")}
+_CHANNELS: Final = {"stocks": ("T", "Q", "A", "AM"), "forex": ("C",), "crypto": ("XT", "XQ")}
 _MOST_IN_A_FRAME: Final = 5
 _STOCK_EXCHANGES: Final = (10, 11, 12, 15, 4)
 _FACILITY: Final = 4  # trades reported there name which of the facilities
 _ROUND_LOT: Final = 100
+_BARS: Final = {"A": 1_000, "AM": 60_000}  # ms
+_CHANNEL_OF: Final = {
+    ("stocks", TRADE): "T",
+    ("stocks", QUOTE): "Q",
+    ("forex", QUOTE): "C",
+    ("crypto", TRADE): "XT",
+    ("crypto", QUOTE): "XQ",
+}
 
 
 class Massive:
@@ -78,6 +86,7 @@ class MassiveSession:
         self._numbers = dict.fromkeys(here, 0)  # q, of each symbol
         self._trades = 0
         self._waiting: list[dict[str, Any]] = []
+        self._bars: dict[tuple[str, int], dict[str, Any]] = {}
 
     def greeting(self) -> list[Reply]:
         return [_status("info", "connected", "Connected Successfully")]
@@ -142,23 +151,51 @@ class MassiveSession:
     # -- data ---------------------------------------------------------------------------------
 
     def on_tick(self, tick: Tick) -> str | None:
-        if tick.instrument not in self._ticker:
+        ticker = self._ticker.get(tick.instrument)
+        if ticker is None:
             return None
-        channels = _CHANNELS[self.service]
-        if tick.kind == QUOTE:
-            channel = channels[-1]
-        elif tick.kind == TRADE and len(channels) > 1:
-            channel = channels[0]
-        else:
-            return None
-        if self._wanted.ticker(tick.instrument * len(channels) + channels.index(channel)) is None:
-            return None
-        make = {"T": self._trade, "Q": self._quote, "C": _pair, "XT": self._coin, "XQ": _coin_quote}
-        self._waiting.append({"ev": channel, **make[channel](tick, self._ticker[tick.instrument])})
-        if len(self._waiting) < self._choice.randrange(1, _MOST_IN_A_FRAME + 1):
+        had = len(self._waiting)
+        channel = _CHANNEL_OF.get((self.service, tick.kind))
+        if channel is not None and self._wants(tick.instrument, channel):
+            make = {
+                "T": self._trade,
+                "Q": self._quote,
+                "C": _pair,
+                "XT": self._coin,
+                "XQ": _coin_quote,
+            }[channel]
+            self._waiting.append({"ev": channel, **make(tick, ticker)})
+        if channel == "T":
+            for bar in _BARS:
+                if self._wants(tick.instrument, bar):
+                    self._into_bar(bar, tick, ticker)
+        if len(self._waiting) == had or len(self._waiting) < self._choice.randrange(
+            1, _MOST_IN_A_FRAME + 1
+        ):
             return None
         frame, self._waiting = compact(self._waiting), []
         return frame
+
+    def _wants(self, instrument: int, channel: str) -> bool:
+        channels = _CHANNELS[self.service]
+        number = instrument * len(channels) + channels.index(channel)
+        return self._wanted.ticker(number) is not None
+
+    def _into_bar(self, kind: str, tick: Tick, ticker: str) -> None:
+        """A bar is told when the first trade of a later one comes."""
+        ms = tick.ts_ns // MS
+        start = ms - ms % _BARS[kind]
+        bar = self._bars.get((kind, tick.instrument))
+        if bar is not None and start > bar["s"]:
+            self._waiting.append(bar)
+            bar = None
+        if bar is None:
+            price = dict.fromkeys("ohlc", tick.price)
+            bar = {"ev": kind, "sym": ticker, "v": 0, **price, "s": start, "e": start + _BARS[kind]}
+            self._bars[kind, tick.instrument] = bar
+        bar["h"], bar["l"] = max(bar["h"], tick.price), min(bar["l"], tick.price)
+        bar["c"] = tick.price
+        bar["v"] += int(tick.size)
 
     def _number(self, instrument: int) -> int:
         """Increasing, with numbers left out; now and then two share one."""

@@ -39,6 +39,8 @@ def epoch_to_ns(stamp: Stamp) -> int:
     From 1973 to the year 5138 the four do not overlap, and vendors do write other units than they
     document (Finage's ETFs come in seconds). What fits none is no stamp: `Fault`.
     """
+    if 10**11 <= stamp < 10**14 and type(stamp) is int:
+        return stamp * 1_000_000  # ms, as nearly all come
     if stamp >= _EARLIEST_S:
         for below, unit in _UNITS:
             if stamp < below:

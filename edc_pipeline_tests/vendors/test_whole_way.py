@@ -84,6 +84,35 @@ def finnhub_trades(tick: Tick, symbol: str) -> Iterator[Key]:
         yield from trades(tick, symbol)
 
 
+class Bars:
+    """Massive's bars: told with the first trade after them, stamped with their end."""
+
+    seconds = 60
+
+    def __init__(self) -> None:
+        self._bars: dict[str, list[float]] = {}
+        self._began: dict[str, int] = {}
+
+    def __call__(self, tick: Tick, symbol: str) -> Iterator[Key]:
+        if tick.kind != TRADE:
+            return
+        length = self.seconds * 10**9
+        began = in_ms(tick.ts_ns) // length * length
+        prices = self._bars.get(symbol)
+        if prices and began > self._began[symbol]:
+            for price in (prices[0], max(prices), min(prices), prices[-1]):
+                yield ("ref_px", self._began[symbol] + length, symbol, price)
+            prices = None
+        if not prices:
+            self._began[symbol], self._bars[symbol] = began, [tick.price]
+        else:
+            prices.append(tick.price)
+
+
+class SecondBars(Bars):
+    seconds = 1
+
+
 def in_ms(ts_ns: int) -> int:
     return ts_ns // 10**6 * 10**6
 
@@ -103,7 +132,7 @@ class Way:
     vendor: str
     feed: str
     symbols: tuple[str, ...]
-    tells: tuple[Tells, ...]  # what the daily files must hold of a tick
+    tells: tuple[Tells | type[Bars], ...]  # what the daily files must hold of a tick
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stamp: Callable[[int], int] = int  # what the vendor leaves of a nanosecond stamp
     heartbeats: bool = True
@@ -111,6 +140,7 @@ class Way:
     refused: str = ""
     refusal: str = "refused"  # what the operator reads then
     needs_key: bool = True
+    frames: int = FRAMES
     # The market waits for so many messages: all is subscribed then.
     messages: int = 1
 
@@ -227,6 +257,15 @@ WAYS: Final = (
     ),
     Way(
         vendor="massive",
+        feed="stocks",
+        symbols=STOCKS,
+        options={"channels": ["A", "AM"]},
+        tells=(Bars, SecondBars),
+        heartbeats=False,
+        frames=150,
+    ),
+    Way(
+        vendor="massive",
         feed="forex",
         symbols=FX,
         tells=(quotes_without_sizes,),
@@ -309,12 +348,14 @@ class Market:
 
     def __init__(self, way: Way) -> None:
         self._way = way
+        self._tells = [tells() if isinstance(tells, type) else tells for tells in way.tells]
         self.told: Counter[Key] = Counter()
 
     def exchange(self, **more: Any) -> Exchange:
         instruments = listing(self._way.symbols)
         config = ExchangeConfig(
-            **{"events": FRAMES, "script_start_ns": NOON, "audience": 1, "seed": 7} | more,
+            **{"events": self._way.frames, "script_start_ns": NOON, "audience": 1, "seed": 7}
+            | more,
             vendor=self._way.vendor,
             symbols=self._way.symbols,
         )
@@ -335,7 +376,7 @@ class Market:
 
     def _keys(self, tick: Tick) -> Iterator[Key]:
         symbol = self._way.symbols[tick.instrument]
-        for tells in self._way.tells:
+        for tells in self._tells:
             for kind, ts, *rest in tells(tick, symbol):
                 yield canonical(kind, None if ts is None else self._way.stamp(ts), *rest)
 
@@ -473,10 +514,10 @@ def test_the_daily_files_hold_what_the_market_did(
             await capturing
             assert feed.quarantined == 0
             assert feed.subscription == ""
-            assert feed.with_events == FRAMES
+            assert feed.with_events == way.frames
             assert all(c.balanced for c in Ledger(settings.spool).frames().values())
             assert Ledger(settings.spool).gaps() == []
-            assert market.told.total() >= FRAMES
+            assert market.told.total() >= way.frames
             assert in_daily_files(settings) == market.told
 
     run(scenario)
@@ -517,7 +558,7 @@ def test_a_refused_symbol_is_told_and_the_others_come(
             (feed,) = collector.report().feeds
             stop.set()
             await capturing
-            assert feed.with_events == FRAMES
+            assert feed.with_events == way.frames
             assert feed.quarantined == 0
 
     run(scenario)
