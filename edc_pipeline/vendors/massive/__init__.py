@@ -207,8 +207,6 @@ def _snapshot(market: str, title: str, *event_types: EventType) -> FeedSpec:
     )
 
 
-_TRADE: Final = IdentityRule("id", "sym, x, i, trfi; pair, x, i")
-
 VENDOR: Final = Vendor(
     name="massive",
     title="Massive",
@@ -218,7 +216,7 @@ VENDOR: Final = Vendor(
             "stocks",
             f"US stocks: trades, best bids and offers (sizes: {QUOTE_SIZE_UNIT}), bars",
             {
-                "trade": _TRADE,
+                "trade": IdentityRule("id", "sym, x, i, trfi"),
                 "quote": IdentityRule("id", "sym, q, t"),
                 "ref_px": IdentityRule("counted", "sym, e, o, h, l, c, v"),
             },
@@ -231,7 +229,10 @@ VENDOR: Final = Vendor(
         "crypto": _live(
             "crypto",
             "coins by exchange: trades and top of book",
-            {"trade": _TRADE, "quote": IdentityRule("counted", "pair, x, t, bp, bs, ap, as")},
+            {
+                "trade": IdentityRule("id", "pair, x, i"),
+                "quote": IdentityRule("counted", "pair, x, t, bp, bs, ap, as"),
+            },
         ),
         "stocks_snapshot": _snapshot(
             "stocks",
