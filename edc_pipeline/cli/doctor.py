@@ -197,12 +197,30 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         return
     symbols = sum(len(feed.symbols) for feed in feeds.values())
     yield Finding("settings", "ok", f"{len(feeds)} feeds ({', '.join(feeds)}), {symbols} symbols")
+    yield from _polling(settings)
     for line in settings.missing_secrets():
         said, _, remedy = line.partition(": ")
         yield Finding("key", "wrong", said, remedy)
     for variable in dict.fromkeys(feed.secret_variable for feed in feeds.values()):
         if variable and os.environ.get(variable):
             yield Finding("key", "ok", f"{variable} is set")
+
+
+def _polling(settings: Settings) -> Iterator[Finding]:
+    """What is asked of each key, beside what it allows. Too much was told already."""
+    from edc_pipeline.polling_plan import budgets_of  # noqa: PLC0415
+
+    plans = settings.polling_plans
+    for key in dict.fromkeys(plan.key for plan in plans):
+        of_key = [plan for plan in plans if plan.key == key]
+        asked = "; ".join(f"{plan.name}: {plan.told()}" for plan in of_key)
+        shares = [
+            f"{sum(plan.in_a(budget.per) for plan in of_key):,.3g} of {budget.requests:,}"
+            f" a {budget.per}"
+            for budget in budgets_of(of_key)
+        ]
+        said = f"{key}: {asked}" + (f" = {', '.join(shares)}" if shares else "")
+        yield Finding("polling", "ok", said)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -254,8 +272,9 @@ def _addresses(settings: Settings, *, offline: bool) -> Iterator[Finding]:
             continue
         parts = urlsplit(feed.address)
         port = parts.port or (443 if parts.scheme in {"wss", "https"} else 80)
-        addresses[parts.hostname or "", port] = feed.is_simulated
-    for (host, port), simulated in addresses.items():
+        addresses[parts.hostname or "", port] = feed
+    for (host, port), feed in addresses.items():
+        simulated = feed.is_simulated
         if offline and not simulated:
             continue
         try:
@@ -264,7 +283,10 @@ def _addresses(settings: Settings, *, offline: bool) -> Iterator[Finding]:
             why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
             said = f"{host}:{port} does not answer: {why}"
             if simulated:
-                yield Finding("address", "warning", said, f"edc simulate --port {port}")
+                option = "--rest-port" if feed.spec.way_in == "polling" else "--port"
+                whose = "" if feed.vendor == "tiingo" else f"--vendor {feed.vendor} "
+                remedy = f"edc simulate {whose}{option} {port}"
+                yield Finding("address", "warning", said, remedy)
             else:
                 yield Finding("address", "wrong", said, "look at network and firewall")
         else:
