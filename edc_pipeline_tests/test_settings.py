@@ -68,7 +68,10 @@ def test_the_keyless_feeds_of_the_example_are_sound_once_uncommented(tmp_path: P
 
 
 def test_the_examples_feeds_with_an_account_are_sound_once_uncommented(tmp_path: Path) -> None:
-    vendors = ("massive", "finnhub", "finage", "fmp", "twelve_data")
+    vendors = (
+        *("massive", "finnhub", "finage", "fmp", "twelve_data"),
+        *("tiingo", "alpha_vantage"),
+    )
     settings = uncommented(tmp_path, "With an account", {})
     missing = " ".join(settings.missing_secrets())
     assert all(f"EDC_{vendor.upper()}_TOKEN is not set" in missing for vendor in vendors)

@@ -38,7 +38,7 @@ def settings_for(server: RestServer, tmp_path: Path, **feeds: dict[str, Any]) ->
             for name, feed in feeds.items()
         },
     )
-    made._secrets["EDC_ALPHA_VANTAGE_KEY"] = KEY
+    made._secrets["EDC_ALPHA_VANTAGE_TOKEN"] = KEY
     return made
 
 
@@ -81,7 +81,7 @@ def test_a_refused_key_under_200_ends_the_feed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with RestServer(config()) as server:
             settings = settings_for(server, tmp_path, quotes=QUOTES)
-            settings._secrets["EDC_ALPHA_VANTAGE_KEY"] = "another-wrong-key"
+            settings._secrets["EDC_ALPHA_VANTAGE_TOKEN"] = "another-wrong-key"
             collector = Collector(settings, "c1")
             await asyncio.wait_for(collector.run(asyncio.Event()), 20)
             (feed,) = collector.report().feeds

@@ -133,7 +133,7 @@ def _feed(
 VENDOR: Final = Vendor(
     name="alpha_vantage",
     title="Alpha Vantage",
-    secret="EDC_ALPHA_VANTAGE_KEY",  # noqa: S106 - the variable's name, not its value
+    secret="EDC_ALPHA_VANTAGE_TOKEN",  # noqa: S106 - the variable's name, not its value
     feeds={
         "global_quote": _feed(
             "global_quote",
