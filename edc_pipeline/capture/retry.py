@@ -256,14 +256,18 @@ class _Retry:
 
     def _line(self, frame: QuarantinedFrame, lines: Sequence[Line]) -> Line:
         """What its connection asked for. Where the file does not tell that, the feed of that name
-        as it is now set is the best guess."""
-        of_it = [n for n in lines if n.connection == frame.connection]
-        if of_it:
-            begun = [line for line in of_it if line.from_frame <= frame.frame]
-            return max(begun or of_it, key=lambda line: line.from_frame)
+        as it is now set is the best guess.
+
+        Nothing was asked of those who call us, so what is set now goes before what was set then:
+        a mapping that was mended is there for just this.
+        """
         source, feed = frame.source, self._feeds.get(frame.source.name)
         if feed is None or (feed.vendor, feed.feed) != (source.vendor, source.feed):
             feed = None
+        of_it = [n for n in lines if n.connection == frame.connection]
+        if of_it and (feed is None or feed.spec.way_in != "webhook"):
+            begun = [line for line in of_it if line.from_frame <= frame.frame]
+            return max(begun or of_it, key=lambda line: line.from_frame)
         return Line(
             number=0,
             name=source.name,

@@ -10,12 +10,16 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tables
+from prometheus_client import generate_latest
 
 from edc_pipeline import consolidation
+from edc_pipeline.capture.exposition import CaptureFigures, registry_of
 from edc_pipeline.capture.journal.writer import Journal
+from edc_pipeline.capture.retry import retry_quarantine
 from edc_pipeline.settings import Settings, load
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import Market, rows
@@ -134,6 +138,11 @@ def test_refused_callers_leave_a_count_and_no_frame(
                 "compressed body": 1,
             }
             assert collector.report().stray_calls == 1
+            figures = CaptureFigures(collector.totals, collector.latencies)
+            told = generate_latest(registry_of(figures)).decode()
+            labels = 'feed="alerts",product="alerts",reason="wrong secret",vendor="tradingview"'
+            assert f"edc_refused_calls_total{{{labels}}} 2.0" in told
+            assert "edc_stray_calls_total 1.0" in told
             assert sum(f.frames for f in found.values()) == 0
         assert rows_in(settings.spool) == []
 
@@ -377,3 +386,26 @@ def test_a_newcomer_takes_the_port_with_the_spool(tmp_path: Path) -> None:
     prices = Counter(row["price"] for _, row in rows_in(spool))
     assert prices == Counter({float(i + 1): 1 for i in range(300)})
     ledger_adds_up(settings)
+
+
+def test_a_mapping_that_was_mended_moves_what_it_could_not_read(tmp_path: Path) -> None:
+    def feed(price: str) -> dict[str, Any]:
+        options = {**SIGNED["options"], "mapping": {**SIGNED["options"]["mapping"], "price": price}}
+        sample = SIGNED["options"]["sample"].replace('"p"', f'"{price}"')
+        return {**SIGNED, "options": {**options, "sample": sample}}
+
+    async def scenario() -> None:
+        settings = settings_for(tmp_path, {"fills": feed("prize")})
+        sent = posts(Signed(SIGNED_SECRET), 60)
+        async with capturing(settings):
+            posted = await post_all(url_of(settings, "fills"), sent)
+            assert len(posted.accepted) == len(sent)
+        assert rows_in(settings.spool) == []
+        mended = settings_for(tmp_path, {"fills": feed("p")})
+        for feeds, moved in ((settings.feeds, 0), (mended.feeds, len(sent))):
+            done = retry_quarantine(settings.spool, settings.capture, time.time_ns, feeds=feeds)
+            assert len(done.moved) == moved
+        assert len(rows_in(settings.spool)) == len(sent)
+        ledger_adds_up(settings)
+
+    run(scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import time
 from collections import Counter
@@ -224,3 +225,43 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(NoWebhookPort, match=f"127.0.0.1:{port}.*in use.*another port"):
             listen("127.0.0.1", port)
+
+
+def test_whatever_is_sent_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    luck = random.Random(seed)
+    with capsys.disabled():
+        print(f"\nlistener: fuzzing with seed {seed}")
+    whole = [
+        request(b'{"a":1}'),
+        request(b"x" * 900, "/src/more?x=1"),
+        request(b"3\r\nabc\r\n0\r\n\r\n", **{"Content-Length": "", "Transfer-Encoding": "chunked"}),
+    ]
+
+    def damaged() -> bytes:
+        sent = bytearray(luck.choice(whole))
+        for _ in range(luck.randint(1, 4)):
+            at = luck.randrange(len(sent) + 1)
+            match luck.randrange(4):
+                case 0:
+                    sent[at:at] = luck.randbytes(luck.randint(1, 9))
+                case 1:
+                    del sent[at : at + luck.randint(1, 40)]
+                case 2 if at < len(sent):
+                    sent[at] ^= 1 << luck.randrange(8)
+                case _:
+                    sent[at:at] = sent[: luck.randint(1, 80)]
+        return bytes(sent)
+
+    async def scenario() -> None:
+        limits = Limits(body_bytes=1000, at_once=50, read_s=0.2)
+        async with listening(limits) as (_, source, port):
+            for _ in range(10):
+                heard = await asyncio.gather(*(say(port, damaged()) for _ in range(40)))
+                assert all(each[:5] in {b"", b"HTTP/"} for each in heard)
+                assert not any(b"Traceback" in each for each in heard)
+            assert (await say(port, request())).startswith(b"HTTP/1.1 200")
+            assert source.calls[-1].body == b"hello"
+            await until(lambda: len(asyncio.all_tasks()) < 20)
+
+    run(scenario)

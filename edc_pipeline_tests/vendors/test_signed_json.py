@@ -117,6 +117,12 @@ def test_several_mappings_read_one_body() -> None:
     assert [e.event_type for e in found] == ["trade", "quote"]
 
 
+def test_a_mapping_that_is_none_any_more_quarantines() -> None:
+    reading = read(fill(), {"symbol": "s["})
+    assert reading.outcome == "quarantined"
+    assert "mapping.symbol" in reading.faults[0]
+
+
 def test_a_symbol_that_was_not_asked_for_is_quarantined() -> None:
     assert read(fill(), TRADES, symbols=("BTC/USD",)).events
     assert "none of the feed's symbols" in read(fill(), TRADES, symbols=("SPY",)).faults[0]

@@ -44,6 +44,7 @@ from edc_pipeline.vendors.contract import (
     Subscription,
     Vendor,
     Webhook,
+    quarantined,
 )
 from edc_pipeline.vendors.proof import (
     NO_SIGNATURE,
@@ -75,7 +76,11 @@ _SAMPLE_READ_AT: Final = 0
 
 
 def decoder(subscription: Subscription) -> Decode:
-    mappings = compiled(subscription.options.get("mapping"))
+    try:
+        mappings = compiled(subscription.options.get("mapping"))
+    except BadMapping as error:  # the settings are checked at start; a journal of another version
+        why = " ".join(str(error).split())[:200]
+        return lambda _frame, _received_at: quarantined(why)
 
     def decode(frame: bytes, received_at: int) -> Reading:
         return read_mapped(mappings, frame, subscription, received_at)
