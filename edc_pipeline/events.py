@@ -217,6 +217,7 @@ def first_fault(event: AnyEvent) -> str | None:
         or not event.symbol
         or not texts.isprintable()
         or not NS_MIN <= event.ts_event <= NS_MAX
+        or not -1 <= event.seq <= NS_MAX
     ):
         return _fault(event)
     return None
@@ -257,6 +258,8 @@ def _fault(event: AnyEvent) -> str | None:
             return f"{name}: {text!r:.60} holds characters that do not print"
     if not NS_MIN <= event.ts_event <= NS_MAX:
         return f"ts_event: {event.ts_event} ns is outside what int64 holds (1677 to 2262)"
+    if not -1 <= event.seq <= NS_MAX:
+        return f"seq: {event.seq!r:.40} is no number that int64 holds"
     for name, value in _numbers(event):
         if isinf(value):
             return f"{name}: {value} is not a finite number"

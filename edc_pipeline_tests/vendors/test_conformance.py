@@ -84,7 +84,10 @@ def _well_formed(reading: Reading) -> None:
             "text": str,
         }
         for column in columns:
-            assert isinstance(getattr(event, column.name), kinds[column.stored]), column
+            value = getattr(event, column.name)
+            assert isinstance(value, kinds[column.stored]), column
+            if column.stored == "int64":
+                assert -1 <= value < 2**63, column
         assert event.created_at == RECEIVED_AT
 
 

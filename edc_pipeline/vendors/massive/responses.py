@@ -84,6 +84,7 @@ class _Past(msgspec.Struct, frozen=True):
     exchange: Code = None
     trf_id: Code = None
     conditions: _Codes = None
+    correction: int | None = None
     # A quote
     bid_price: Number = None
     bid_size: Number = None
@@ -242,12 +243,15 @@ def _past(
 
 def _past_event(row: _Past, common: dict[str, Any]) -> AnyEvent:
     if row.price is not None:
+        conditions = codes(row.conditions)
+        if row.correction:  # its indicator: 0 is a trade as it was
+            conditions = f"{conditions} correction:{row.correction}".strip()
         return Trade(
             price=row.price,
             size=given(row.size),
             venue=code(row.exchange),
             event_id=trade_id(row.id, row.trf_id),
-            conditions=codes(row.conditions),
+            conditions=conditions,
             **common,
         )
     bid_price, bid_size = side(row.bid_price, row.bid_size)
