@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo test crash bench-capture soak lint picture clean
+.PHONY: help install dev demo test crash bench-capture soak lint pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 3
@@ -43,9 +43,9 @@ bench-capture: $(VENV)/.core
 soak: $(VENV)/.core
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),30) --plot soak.svg $(ARGS)
 
-# The picture in README.md, from a running UI. Needs Chromium.
-picture: $(VENV)/.dev
-	$(BIN)/python -m docs.take_picture
+# The pictures in README.md and docs, from a running UI. Needs Chromium.
+pictures: $(VENV)/.dev
+	$(BIN)/python -m docs.take_pictures
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -33,7 +33,7 @@ IN_PLACE: Final = 1000  # characters below which the UI shows Markdown in its pl
 _MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 60)  # a step of a picture
 _COARSE: Final = 30
 _BUSIEST: Final = 5
-_BAR_MINUTES: Final = 30
+_BAR_MINUTES: Final = 60
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MINUTE_NS: Final = 60 * NS_PER_SECOND
 
@@ -49,10 +49,15 @@ class Canvas:
     height: int  # of the plot; a line of text stands below it
     budget: int | None  # characters of Markdown; None: as fine as a minute
     marks: tuple[float, ...]  # hours that are named below the plot, 40 characters each
+    pixels: int | None = None  # shown so wide, where that is not the width
 
 
-SMALL: Final = Canvas(720, 64, budget=IN_PLACE - 1, marks=(4, 9.5, 16))
-LARGE: Final = Canvas(1440, 200, budget=None, marks=(0, 4, 8, 9.5, 12, 14, 16, 18, 20, 22))
+# The UI's column of values is some 400 pixels wide on a screen of 1,440.
+SMALL: Final = Canvas(360, 64, budget=IN_PLACE - 1, marks=(4, 9.5, 16))
+# A unit a minute, drawn on so many pixels that the UI's window holds it.
+LARGE: Final = Canvas(
+    1440, 200, budget=None, marks=(0, 4, 8, 9.5, 12, 14, 16, 18, 20, 22), pixels=1060
+)
 
 
 def events_per_minute(figures: Figures, told: Certificate, canvas: Canvas) -> str:
@@ -80,7 +85,10 @@ def events_per_minute(figures: Figures, told: Certificate, canvas: Canvas) -> st
             spans = _merged([(a // minutes * width, -(-b // minutes) * width) for a, b in gaps])
             d = shaded(spans, canvas.height)
             parts.append(element("path", d=d, fill=GAP_COLOUR, opacity=".4"))
-        below = [f"{peak:,}/min at most", *([f"{len(gaps)} gaps"] if gaps else [])]
+        below = [
+            f"{peak:,}/min at most",
+            *([f"{len(gaps)} gap{'s' * (len(gaps) > 1)}"] if gaps else []),
+        ]
         return _framed(parts, [*_named(shown), *((w, "") for w in below)], canvas, figures)
 
     # All vendors coarsely rather than some finely, but at least as fine as half an hour.
@@ -170,11 +178,11 @@ def busiest_in_text(figures: Figures) -> str:
         said = f"{spoken[-1]:.2f} bp" if quote else f"{spoken[-1]:+.2f} %"
         span = f"{spoken.min():.2f} … {spoken.max():.2f}"
         name = _NOT_PLAIN.sub("?", figures.symbols[number])[:16]
-        rows.append(f"|{name}|`{bars}`|{span}|{said}|")
+        rows.append(f"|{name}|{said}|`{bars}`|{span}|")
     if not rows:
         return "no prices"
-    what = "spread of the mid, bp" if quote else "price against the day's first, %"
-    return "\n".join([f"|symbol|{what}; a bar: half an hour|range|last|", "|-|-|-|-|", *rows])
+    what = "spread, bp of the mid" if quote else "price, % of the day's first"
+    return "\n".join([f"|symbol|last|{what} (a bar an hour)|range|", "|-|-|-|-|", *rows])
 
 
 # How a picture is fitted
@@ -202,7 +210,8 @@ def _framed(
     for word, colour in words:
         said.append(text(word, at, canvas.height + 22, **({"fill": colour} if colour else {})))
         at += 7 * len(word) + 10
-    return picture("".join([*parts, *marks, *said]), canvas.width, canvas.height + 26)
+    inner = "".join([*parts, *marks, *said])
+    return picture(inner, canvas.width, canvas.height + 26, canvas.pixels)
 
 
 def _clock(hour: float) -> str:

@@ -58,15 +58,12 @@ def text(words: str, x: int, y: int, **attributes: object) -> str:
     return element("text", safe, x=x, y=y, **attributes)
 
 
-def picture(inner: str, width: int, height: int) -> str:
-    return element(
-        "svg",
-        inner,
-        xmlns="http://www.w3.org/2000/svg",
-        width=width,
-        height=height,
-        font_size=10,
-    )
+def picture(inner: str, width: int, height: int, pixels: int | None = None) -> str:
+    """`pixels`: shown so wide, where that is not the width that was drawn on."""
+    size: dict[str, object] = {"width": width, "height": height}
+    if pixels is not None:
+        size = {"viewBox": f"0 0 {width} {height}", "width": pixels}
+    return element("svg", inner, xmlns="http://www.w3.org/2000/svg", **size, font_size=10)
 
 
 def as_markdown(title: str, svg: str) -> str:

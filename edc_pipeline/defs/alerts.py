@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import Final, cast
+from typing import Final
 
 import dagster as dg
 import msgspec
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from edc_pipeline.alerts.notices import Memory, look, remember
 from edc_pipeline.alerts.send import CannotAlert, send
@@ -18,10 +19,17 @@ from edc_pipeline.alerts.troubles import (
     troubles_of_capture,
 )
 from edc_pipeline.defs.capture import last_report
+from edc_pipeline.defs.checks import ASSET, CHECKS
 from edc_pipeline.defs.configuration import NotConfigured, settings_now
+from edc_pipeline.defs.day_report import DAY_IS_WHOLE
 from edc_pipeline.settings import Settings
 
-_EVENTS_AT_ONCE: Final = 500
+_CHECKS: Final = (
+    *(dg.AssetCheckKey(ASSET, name) for name in CHECKS),
+    dg.AssetCheckKey(dg.AssetKey("day_report"), DAY_IS_WHOLE),
+)
+_EVALUATIONS_AT_ONCE: Final = 100
+_DONE_S: Final = 3600.0  # a run that has not come to its checks by then will not
 _RUNS_AT_ONCE: Final = 20
 _RED_AT_MOST: Final = 200
 # Read in one go, an error's text may be a traceback of kilobytes.
@@ -30,7 +38,7 @@ _WORDS: Final = 300
 
 class Cursor(msgspec.Struct, kw_only=True):
     memory: Memory
-    events_after: int  # storage ids of check evaluations that were looked at
+    checks_seen: dict[str, int]  # by check, the id of the last evaluation looked at
     runs_after: float
     red: dict[str, str] = {}  # by check and partition, what it said; until it passes again
 
@@ -48,14 +56,14 @@ def tell_what_is_wrong(context: dg.SensorEvaluationContext) -> dg.SensorResult |
     now = time.time()
     instance = context.instance
     cursor = _cursor(context.cursor) or Cursor(
-        memory=Memory(), events_after=_latest_check(instance), runs_after=now
+        memory=Memory(), checks_seen=_latest_checks(instance), runs_after=now
     )
     try:
         settings = settings_now()
     except NotConfigured as reason:
         return dg.SkipReason(str(reason))
     runs, cursor.runs_after = failed_runs(instance, cursor.runs_after)
-    _take_checks(instance, cursor)
+    _take_checks(instance, cursor, now)
     red = [Trouble("check_red", key, words) for key, words in cursor.red.items()]
     troubles = [*red, *runs, *_of_this_machine(settings)]
     said, cursor.memory = _tell(cursor.memory, troubles, settings, now)
@@ -143,31 +151,43 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> str:
     return "it does not say why"
 
 
-def _take_checks(instance: dg.DagsterInstance, cursor: Cursor) -> None:
+def _take_checks(instance: dg.DagsterInstance, cursor: Cursor, now: float) -> None:
     """Enter what the checks said since: red, until they pass."""
-    wanted = dg.EventRecordsFilter(
-        event_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=cursor.events_after
-    )
-    for record in instance.event_log_storage.get_event_records(
-        wanted, limit=_EVENTS_AT_ONCE, ascending=True
-    ):
-        cursor.events_after = record.storage_id
-        event = record.event_log_entry.dagster_event
-        if event is None:
-            continue
-        said = cast("dg.AssetCheckEvaluation", event.event_specific_data)
-        partition = said.partition or ""
-        key = f"{said.asset_key.to_user_string()}:{said.check_name} {partition}".rstrip()
-        if said.passed or said.severity != dg.AssetCheckSeverity.ERROR:
-            cursor.red.pop(key, None)
-        elif len(cursor.red) < _RED_AT_MOST:
-            cursor.red[key] = f"{key}: {(said.description or '')[:_WORDS]}"
+    for check in _CHECKS:
+        seen = cursor.checks_seen.get(check.name, 0)
+        # By check and not by event: the log that Dagster keeps by default, in SQLite, has a file
+        # for each run, and no order of events over all of them.
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            check, limit=_EVALUATIONS_AT_ONCE
+        )
+        new = [r for r in history if r.id > seen]
+        # What is planned keeps its id when it is done; what its run never came to, stays planned.
+        begun = [r.id for r in new if not _said(r) and now - r.create_timestamp < _DONE_S]
+        cursor.checks_seen[check.name] = max([seen, *(r.id for r in new)])
+        if begun:
+            cursor.checks_seen[check.name] = min(begun) - 1
+        for record in reversed(new):  # some of them again, to the same end
+            said = _said(record)
+            if said is None:
+                continue
+            key = f"{check.asset_key.to_user_string()}:{check.name} {said.partition or ''}"
+            key = key.rstrip()
+            if said.passed or said.severity != dg.AssetCheckSeverity.ERROR:
+                cursor.red.pop(key, None)
+            elif len(cursor.red) < _RED_AT_MOST:
+                cursor.red[key] = f"{key}: {(said.description or '')[:_WORDS]}"
 
 
-def _latest_check(instance: dg.DagsterInstance) -> int:
-    wanted = dg.EventRecordsFilter(event_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    latest = instance.event_log_storage.get_event_records(wanted, limit=1, ascending=False)
-    return latest[0].storage_id if latest else 0
+def _said(record: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | None:
+    """What a check said; None while it is only planned, though the record has an event then."""
+    said: object = record.evaluation
+    return said if isinstance(said, dg.AssetCheckEvaluation) else None
+
+
+def _latest_checks(instance: dg.DagsterInstance) -> dict[str, int]:
+    storage = instance.event_log_storage
+    history = {c.name: storage.get_asset_check_execution_history(c, limit=1) for c in _CHECKS}
+    return {name: records[0].id for name, records in history.items() if records}
 
 
 def _cursor(text: str | None) -> Cursor | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import instance_for_test
 
 from edc_pipeline.capture.report import Report
 from edc_pipeline.defs.alerts import tell_what_is_wrong
@@ -48,6 +50,13 @@ def desk(instance: dg.DagsterInstance, receiver: Receiver) -> Desk:
     return Desk(instance)
 
 
+@pytest.fixture
+def stored(receiver: Receiver) -> Iterator[Desk]:
+    """With the storage that an operator has: SQLite, a file for each run."""
+    with instance_for_test() as instance:
+        yield Desk(instance)
+
+
 def live(spool: Path) -> Report:
     said = report("")
     said.at = time.time_ns()
@@ -68,11 +77,11 @@ def test_capture_down_is_told_once_and_its_end(data: Path, desk: Desk, receiver:
 
 
 def test_a_red_check_is_told_and_when_it_is_green_again(
-    data: Path, desk: Desk, receiver: Receiver
+    data: Path, stored: Desk, receiver: Receiver
 ) -> None:
     spool = data / "spool"
     two_connections(spool)
-    desk.tick()
+    stored.tick()
     source = Source("stocks", "acme", "tape")
 
     def given_out(events: int) -> None:
@@ -82,25 +91,25 @@ def test_a_red_check_is_told_and_when_it_is_green_again(
 
     Ledger(spool).collector_started("two", OPEN)
     given_out(2)
-    materialise(desk.instance)
-    assert "checks are red" in desk.tick()
+    materialise(stored.instance)
+    assert "checks are red" in stored.tick()
     assert "consolidated_feeds:ledger_balances 2026-01-22|trade" in receiver.heard[-1]["message"]
     assert "2 missing" in receiver.heard[-1]["message"]
     given_out(-2)
-    materialise(desk.instance)
-    desk.tick()
+    materialise(stored.instance)
+    stored.tick()
     assert receiver.heard[-1]["title"].startswith("edc: over: checks are red")
 
 
-def test_a_failed_run_is_told_with_its_reason(data: Path, desk: Desk, receiver: Receiver) -> None:
-    desk.tick()
+def test_a_failed_run_is_told_with_its_reason(data: Path, stored: Desk, receiver: Receiver) -> None:
+    stored.tick()
     (data / "spool").mkdir(parents=True, exist_ok=True)
-    assert not materialise(desk.instance, "quote").success
-    desk.tick()
+    assert not materialise(stored.instance, "quote").success
+    stored.tick()
     assert receiver.heard[-1]["title"] == "edc: runs failed"
     assert "2026-01-22" in receiver.heard[-1]["message"]
     heard = len(receiver.heard)
-    desk.tick()
+    stored.tick()
     assert len(receiver.heard) == heard
 
 
