@@ -37,8 +37,8 @@ class _SpreadRow(msgspec.Struct, array_like=True):
     bid: _Amount
     ask: _Amount
     time: str
-    bid_volume: _Amount
-    ask_volume: _Amount
+    bid_volume: _Amount = NAN  # older recordings end with the time
+    ask_volume: _Amount = NAN
 
 
 class _TickerSide(msgspec.Struct, array_like=True):
