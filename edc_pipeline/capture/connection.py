@@ -89,6 +89,7 @@ class FeedConnection:
     asking_s: float = 0.0  # how long the opening takes at the pace that the vendor allows
     reconnect: str = ""  # why, once the watch has asked for it
     end: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)  # the vendor has said so
 
     def __post_init__(self) -> None:
         self.began_at = self.host.clock()
@@ -165,9 +166,12 @@ class FeedConnection:
         assert self.session is not None
         assert self.line is not None
         self.heard_at = received_at
-        return self.host.take(
+        heard = self.host.take(
             self.state, self.line, self.session, payloads, received_at, self.read_many
         )
+        if heard.ending:
+            self.ending.set()
+        return heard
 
     @property
     def acknowledged(self) -> bool:
@@ -187,6 +191,7 @@ class FeedConnection:
         stood, self.session = self.session is not None, None
         reason, self.reconnect = self.reconnect or reason, ""
         self.standing_since_s = None
+        self.ending.clear()
         if stood and self.line is not None:
             self.host.connection_ended(self.state, self.line.connection)
         state, shard = self.state, self.shard

@@ -321,6 +321,9 @@ def tell_problem(state: FeedState, said: Control, replies: Sequence[str]) -> Hea
             state.last_problem = state.subscription = f"subscription refused: {said.detail}"
             state.symbol_refused = True
             log.error("%s: %s", name, state.last_problem)
+        case "ending":
+            log.info("%s: the vendor will end this connection: %s", name, said.detail)
+            return Heard(replies=replies, ending=True)
         case _:
             state.last_problem = f"vendor error: {said.detail}"
             log.warning("%s: %s", name, state.last_problem)

@@ -1,7 +1,8 @@
 """A place at a vendor's: a connection that is kept, and handed over before its vendor ends it.
 
-Some vendors end every connection after so long (Binance: 24 hours). Some minutes before, a second
-one is opened; when it delivers what was asked for, the first is let go. What both heard is a
+Some vendors end every connection after so long (Binance: 24 hours), or say that they are about to.
+Some minutes before, a second one is opened; when it delivers what was asked for, the first is let
+go. What both heard is a
 duplicate by identity, so nothing is missing and nothing is twice.
 """
 
@@ -103,16 +104,22 @@ async def hold(host: PlaceHost, place: Place, lines: list[WatchedLine]) -> None:
     try:
         while True:
             current = place.held[-1]
-            await asyncio.wait(
-                {current.task, stopping},
-                timeout=_look_again_s(current.connection),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            ending = asyncio.create_task(current.connection.ending.wait())
+            try:
+                await asyncio.wait(
+                    {current.task, stopping, ending},
+                    timeout=_look_again_s(current.connection),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                ending.cancel()
             if current.task.done() and not place.stop.is_set():
                 await current.task  # it ends by itself when its vendor refused for good
             if place.stop.is_set():
                 break
-            if _is_due(current.connection) and place.has_room():
+            is_due = _is_due(current.connection)
+            current.connection.ending.clear()  # without room for a second one, it ends as any does
+            if is_due and place.has_room():
                 log.info("%s: a new connection before the vendor ends this", place.name)
                 _begin(host, place, lines)
                 await _until_delivers(place, current)
@@ -204,6 +211,8 @@ def _look_again_s(connection: FeedConnection) -> float | None:
 
 
 def _is_due(connection: FeedConnection) -> bool:
+    if connection.ending.is_set():
+        return True
     due_s = _due_in_s(connection)
     return due_s is not None and due_s <= 0
 

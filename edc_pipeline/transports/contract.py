@@ -15,6 +15,7 @@ class Heard:
     replies: Sequence[str] = field(default=(), repr=False)  # a login holds the key
     give_up: str = ""  # why no reconnect will help; empty: go on
     reconnect: str = ""  # why this connection is of no more use; empty: go on
+    ending: bool = False  # the far end has said that it will close before long
 
 
 def together(meant: Sequence[Heard]) -> Heard:
@@ -24,6 +25,7 @@ def together(meant: Sequence[Heard]) -> Heard:
         replies=[reply for heard in meant for reply in heard.replies],
         give_up=next((heard.give_up for heard in meant if heard.give_up), ""),
         reconnect=next((heard.reconnect for heard in meant if heard.reconnect), ""),
+        ending=any(heard.ending for heard in meant),
     )
 
 

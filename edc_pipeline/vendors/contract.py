@@ -23,6 +23,7 @@ ControlKind = Literal[
     "acknowledged",  # a subscription or login was accepted
     "refused",  # a subscription was refused, the connection lives on: an alarm
     "transient",  # an error that a reconnect may mend
+    "ending",  # the vendor is about to end this connection: another one is made beside it in time
     "fatal",  # an error that no reconnect mends: a bad key, no entitlement
     "not_wanted",  # known data that is no event type of ours
     "unchanged",  # a poll that says what the one before said

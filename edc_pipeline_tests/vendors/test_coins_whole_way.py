@@ -4,7 +4,7 @@ again is no new event, sides are the aggressor's, and limits are kept."""
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from edc_pipeline.simulator.chaos import Chaos
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import TRADE, Tick
+from edc_pipeline.simulator.session import Reply
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.vendors import VENDORS
@@ -262,11 +263,38 @@ def test_a_connection_that_will_end_is_handed_over_without_a_hole(
             await capturing
             (report,) = collector.report().feeds
             assert report.quarantined == 0
-            assert Ledger(settings.spool).gaps() == []
-            numbers: dict[str, list[int]] = {symbol: [] for symbol in COINS}
-            for symbol, event_id in told_of_trades(settings, "symbol", "event_id"):
-                numbers[symbol].append(int(event_id))
-            for heard in numbers.values():
-                assert sorted(heard) == list(range(min(heard), max(heard) + 1))
+            assert nothing_is_missing(settings)
+
+    run(scenario)
+
+
+def nothing_is_missing(settings: Settings) -> bool:
+    """By the trades' own numbers, and by the ledger."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for symbol, event_id in told_of_trades(settings, "symbol", "event_id"):
+        numbers[symbol].append(int(event_id))
+    assert numbers.keys() == set(COINS)
+    whole = [sorted(heard) == [*range(min(heard), max(heard) + 1)] for heard in numbers.values()]
+    return all(whole) and Ledger(settings.spool).gaps() == []
+
+
+def test_a_server_that_says_it_will_shut_down_is_left_in_time(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        config = ExchangeConfig(vendor="binance", symbols=COINS, rate=4_000.0)
+        async with Exchange(config) as exchange:
+            settings = settings_for(TRADES[0], exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await until(lambda: exchange.truth.data.total() > 100)
+            (connection,) = exchange._connections.values()
+            connection.reply(Reply("info", '{"e":"serverShutdown","E":1790000000118}'))
+            await until(lambda: exchange.truth.connections["spot"] == 2)
+            await until(lambda: exchange.clients == 1)
+            before = exchange.truth.data.total()
+            await until(lambda: exchange.truth.data.total() > before + 100)
+            stop.set()
+            await capturing
+            assert exchange.truth.connections["spot"] == 2
+            assert nothing_is_missing(settings)
 
     run(scenario)

@@ -42,7 +42,7 @@ def read_other(message: Mapping[str, Any]) -> Reading | None:
     kind = message.get("e")
     if isinstance(kind, str):
         if kind in _ENDS:
-            return control("transient", kind)
+            return control("ending", kind)
         return control("not_wanted", kind) if kind in _NOT_WANTED else None
     if "error" in message or ("code" in message and "msg" in message):
         return control("refused", _told(message))
