@@ -156,6 +156,15 @@ def test_a_feed_is_mute_only_while_its_market_is_open(now: int, number: int) -> 
     assert len(mute_feeds(said, {"stocks": "crypto"}, now)) == 1
 
 
+def test_a_polled_feed_is_not_mute_in_hours_in_which_it_is_not_asked() -> None:
+    said = report()
+    said.at = NOON
+    said.feeds[0].state = "closed"
+    assert mute_feeds(said, {"stocks": "equity"}, NOON) == []
+    said.feeds[0].subscription = "refused"
+    assert len(mute_feeds(said, {"stocks": "equity"}, NOON)) == 1
+
+
 def test_a_disk_is_short_below_its_limit() -> None:
     gib = 1 << 30
     assert disk_short(10 * gib, 10, "data") == []

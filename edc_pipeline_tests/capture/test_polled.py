@@ -274,3 +274,56 @@ def test_a_closed_market_is_not_asked(tmp_path: Path) -> None:
             await capturing
 
     run(scenario)
+
+
+def test_a_feed_that_changes_is_asked_for_its_new_symbols(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RestServer() as server:
+            few = settings_for(server, tmp_path, stocks={**STOCKS, "symbols": ("SPY",)})
+            more = settings_for(server, tmp_path, stocks=STOCKS, coins=COINS)
+            collector, stop = Collector(few, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await until(lambda: frames_heard(3)(collector))
+            assert collector.take_feeds(more) == "added coins; changed stocks"
+            tickers = ("spy,aapl,brk-b", "btcusd")
+            await until(
+                lambda: {a.question.query["tickers"] for a in list(server.asked)[-6:]} == {*tickers}
+            )
+            stocks, coins = collector.report().feeds
+            assert (stocks.connections, coins.connections) == (1, 1)
+            stop.set()
+            await capturing
+            assert {row["symbol"] for _, row in rows_in(more.spool)} == {
+                *STOCKS["symbols"],
+                *COINS["symbols"],
+            }
+            ledger_adds_up(more)
+            assert Ledger(more.spool).gaps() == []
+
+    run(scenario)
+
+
+def test_a_newcomer_asks_nothing_before_the_spool_is_his(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RestServer() as server:
+            settings = settings_for(server, tmp_path, stocks={**STOCKS, "budget": {"day": 6}})
+            await capture_until(settings, lambda _: server.requests >= 4, "c1")
+            former = server.requests
+            newcomer, stop, ours = Collector(settings, "c2"), asyncio.Event(), asyncio.Event()
+
+            async def own() -> None:
+                await ours.wait()
+
+            capturing = asyncio.create_task(newcomer.run(stop, own))
+            await until(lambda: newcomer.report().feeds[0].state == "waiting")
+            await asyncio.sleep(0.3)
+            assert server.requests == former
+            ours.set()
+            await until(lambda: server.requests >= 6)
+            await asyncio.sleep(0.4)
+            stop.set()
+            await capturing
+            if time.gmtime().tm_hour:  # else the vendor's day began anew meanwhile
+                assert server.requests == 6  # of the same budget
+
+    run(scenario)
