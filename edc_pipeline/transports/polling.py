@@ -186,11 +186,12 @@ class Poller:
         self._begin(lane, holding)
         stopping = asyncio.create_task(stop.wait())
         try:
-            assert lane.task is not None
-            ends: set[asyncio.Future[Any]] = {stopping, holding.over, lane.task}
+            running = lane.task
+            assert running is not None
+            ends: set[asyncio.Future[Any]] = {stopping, holding.over, running}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if lane.task.done() and not lane.task.cancelled():
-                lane.task.result()  # it ends by itself only when something is broken here
+            if running.done() and not running.cancelled():
+                running.result()  # it ends by itself only when something is broken here
         finally:
             stopping.cancel()
             given_up = holding.over.result() if holding.over.done() else ""
@@ -230,9 +231,10 @@ class Poller:
         lane.changed.set()
         lane.holdings -= 1
         if not lane.holdings and lane.task is not None:
-            lane.task.cancel()
-            await asyncio.gather(lane.task, return_exceptions=True)
-            lane.task = None
+            # At once: a feed that comes while this one's ends needs a task of its own.
+            task, lane.task = lane.task, None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _push(self, lane: Lane, ask: Ask) -> None:
         heapq.heappush(lane.due, (ask.due_s, next(self._numbers), ask))

@@ -18,6 +18,7 @@ from edc_pipeline.transports.budget import NS_PER_S, Limit, Meter
 from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.http_get import Get
 from edc_pipeline.transports.polling import FINE, Ask, Hours, Lane, Poller, Verdict
+from edc_pipeline_tests.transports.fake_server import Tls
 
 KEY = "hush-9f3a-secret"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -79,7 +80,8 @@ async def until(what: Callable[[], bool]) -> None:
 class Site:
     """A server whose answers a test writes, and a poller in front of it."""
 
-    def __init__(self, answer: Answer, *limits: Limit) -> None:
+    def __init__(self, answer: Answer, *limits: Limit, tls: Tls | None = None) -> None:
+        self._tls = tls
         self.requests: list[web.Request] = []
         self.at: list[float] = []
         self._answer = answer
@@ -97,8 +99,9 @@ class Site:
         app.router.add_route("*", "/{tail:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        context = self._tls.server if self._tls else None
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context).start()
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -409,5 +412,59 @@ def test_a_closed_market_is_asked_once_more_and_then_no_more() -> None:
             await holding
         assert told[0]  # the instant of the opening
         assert told[1] is None
+
+    run(scenario)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_in_words(tls: Tls) -> None:
+    async def scenario() -> None:
+        heard = Heard()
+        async with Site(fine, tls=tls) as site:
+            await site.until(lambda: heard.told >= 1, [site.ask(heard)])
+            assert not site.requests  # the key was not sent
+        assert "certificate is not trusted" in heard.failures[0]
+        assert KEY not in heard.failures[0]
+
+    run(scenario)
+
+
+def test_a_proxy_of_the_environment_is_used_and_a_socks_proxy_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    async def scenario() -> None:
+        heard = Heard()
+        async with Site(fine) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            asked = Get("http://vendor.invalid/q", secret_query={"token": KEY}, secret=KEY)
+            await proxy.until(lambda: heard.told >= 1, [Ask(asked, 60.0, heard)])
+            assert proxy.requests[0].headers["Host"] == "vendor.invalid"
+        assert heard.bodies == [b"[]"]
+        other = Heard()
+        async with Site(fine) as site:
+            monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+            await site.until(lambda: other.told >= 1, [site.ask(other)])
+        assert "SOCKS" in other.failures[0]
+
+    run(scenario)
+
+
+def test_a_feed_that_comes_as_the_last_of_its_key_goes_is_asked() -> None:
+    async def scenario() -> None:
+        former, newcomer = Heard(), Heard()
+        async with Site(fine) as site:
+            gone, stop = asyncio.Event(), site.stop
+            first = asyncio.create_task(site.poller.hold(site.lane, [site.ask(former)], stop=gone))
+            await until(lambda: bool(former.bodies))
+            gone.set()
+            await asyncio.sleep(0)
+            second = asyncio.create_task(
+                site.poller.hold(site.lane, [site.ask(newcomer)], stop=stop)
+            )
+            await until(lambda: len(newcomer.bodies) >= 2)
+            stop.set()
+            await asyncio.gather(first, second)
 
     run(scenario)
