@@ -16,13 +16,20 @@ from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.events import Trade
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
+from edc_pipeline.simulator.faults import Chaos
 from edc_pipeline.vendors.contract import Reading, Subscription
 from edc_pipeline.vendors.massive import VENDOR, MassiveSession
 from edc_pipeline.vendors.massive.frames import decoder
 from edc_pipeline.vendors.massive.symbols import check_symbol, to_symbol, to_ticker
 from edc_pipeline_tests.capture.test_collector import run, until
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, all_cases
-from edc_pipeline_tests.vendors.test_whole_way import WAYS, settings_for
+from edc_pipeline_tests.vendors.test_whole_way import (
+    WAYS,
+    Market,
+    heard_all,
+    in_daily_files,
+    settings_for,
+)
 
 CONNECTED = b'[{"ev":"status","status":"connected","message":"Connected Successfully"}]'
 LOGGED_IN = b'[{"ev":"status","status":"auth_success","message":"authenticated"}]'
@@ -187,5 +194,50 @@ def test_the_server_wants_a_login_first() -> None:
             assert "auth_failed" in str(await line.recv())
             with pytest.raises(ConnectionClosed):
                 await line.recv()
+
+    run(scenario)
+
+
+def test_a_burst_delivered_twice_is_in_the_file_once(tmp_path: Path) -> None:
+    """As reported: every trade came twice. Ids tell, so the file has what the market did."""
+    way = next(w for w in WAYS if str(w) == "massive-stocks")
+
+    async def scenario() -> None:
+        market = Market(way)
+        async with market.exchange(chaos=Chaos.parse("duplicate=50%,seed=5")) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await heard_all(exchange, collector)
+            stop.set()
+            await capturing
+            assert exchange.truth.faults["duplicate"] > way.frames // 4
+            assert in_daily_files(settings) == market.told
+
+    run(scenario)
+
+
+def test_a_cut_line_is_taken_up_again_and_what_is_resent_is_in_the_file_once(
+    tmp_path: Path,
+) -> None:
+    way = next(w for w in WAYS if str(w) == "massive-crypto")
+
+    async def scenario() -> None:
+        market = Market(way)
+        async with market.exchange(
+            chaos=Chaos.parse("cut@crypto:150"), resend_on_subscribe=20
+        ) as exchange:
+            settings = settings_for(way, exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await heard_all(exchange, collector)
+            (feed,) = collector.report().feeds
+            stop.set()
+            await capturing
+            assert feed.reconnects == 1
+            assert exchange.truth.faults["resend"] == 20
+            found = in_daily_files(settings)
+            assert (market.told - found).total() <= 5  # gathered for a frame when the line was cut
+            assert not found - market.told
 
     run(scenario)
