@@ -44,6 +44,14 @@ class _Trades(msgspec.Struct, frozen=True, gc=False):
     data: list[_Print]
 
 
+class _Candles(msgspec.Struct, frozen=True):
+    """REST `/stock/candle`: columns; without any, `s` alone says no_data."""
+
+    s: str
+    t: list[Stamp]
+    c: list[Number]
+
+
 class _AnyFrame(msgspec.Struct, frozen=True):
     """Whatever may stand in a frame or a response."""
 
@@ -64,6 +72,7 @@ class _AnyFrame(msgspec.Struct, frozen=True):
 _TRADES: Final = msgspec.json.Decoder(_Trades)
 _PRINT: Final = msgspec.json.Decoder(_Print)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_CANDLES: Final = msgspec.json.Decoder(_Candles)
 _ANY: Final = msgspec.json.Decoder(_AnyFrame)
 
 # The other streams that Finnhub documents.
@@ -110,6 +119,8 @@ def decoder(subscription: Subscription) -> Decode:
         try:
             found = _ANY.decode(frame)
         except UNREADABLE as error:
+            if _is_candles(frame):
+                return control("not_wanted", "past bars")
             return quarantined(f"not a Finnhub message: {error}")
         if found.type == "trade":
             return _each_trade(found.data, received_at, "trades")
@@ -167,6 +178,13 @@ def decoder(subscription: Subscription) -> Decode:
         return Reading(events) if events else quarantined("a quote without a price")
 
     return decode
+
+
+def _is_candles(frame: bytes) -> bool:
+    try:
+        return bool(_CANDLES.decode(frame).s)
+    except UNREADABLE:
+        return False
 
 
 def _said(found: _AnyFrame) -> Reading:

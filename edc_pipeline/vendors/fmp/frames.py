@@ -53,6 +53,7 @@ class _AnyMessage(msgspec.Struct, frozen=True):
     status: Any = None
     message: Any = None
     data: Any = None
+    historical: Any = None
     error: Any = msgspec.field(default=None, name="Error Message")
 
 
@@ -194,6 +195,8 @@ def _said(frame: bytes, error: Exception) -> Reading:
         return quarantined(f"not an FMP message: {wrong}")
     if found.error is not None:
         return Reading(control=_rest_error(str(found.error)))
+    if found.historical is not None:
+        return control("not_wanted", "past bars")
     what = (found.event or found.type).lower()
     if "heartbeat" in what or what in {"ping", "pong"}:
         return control("heartbeat")

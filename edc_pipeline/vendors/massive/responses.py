@@ -25,6 +25,7 @@ from edc_pipeline.vendors.reading import (
     Stamp,
     epoch_to_ns,
     given,
+    required,
     side,
     status_means,
 )
@@ -94,20 +95,40 @@ class _Past(msgspec.Struct, frozen=True):
     ask_exchange: Code = None
 
 
+class _LastOf(msgspec.Struct, frozen=True):
+    """`/v2/last/trade` and `/v2/last/nbbo`: a quote has an ask `P`, and `p` is its bid."""
+
+    T: str
+    t: Stamp
+    p: Number = None
+    s: Number = None
+    x: Code = None
+    i: Any = None  # an id of a trade, indicators of a quote
+    c: _Codes = None
+    q: int = -1
+    r: Code = None  # which trade reporting facility
+    P: Number = None
+    S: Number = None
+    X: Code = None
+
+
 class _Response(msgspec.Struct, frozen=True):
     status: str = ""
     error: Any = None
     message: Any = None
     ticker: msgspec.Raw = msgspec.Raw()
     tickers: list[msgspec.Raw] | None = None
-    results: list[msgspec.Raw] | None = None
+    results: msgspec.Raw = msgspec.Raw()
     next_url: str = ""
     count: int | None = None
+    resultsCount: int | None = None  # noqa: N815 - of bars
 
 
 _RESPONSE: Final = msgspec.json.Decoder(_Response)
 _TICKER: Final = msgspec.json.Decoder(_Ticker)
 _PAST: Final = msgspec.json.Decoder(_Past)
+_LAST_OF: Final = msgspec.json.Decoder(_LastOf)
+_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _OF_URL: Final = re.compile(r"/v3/(?:trades|quotes)/([^/?]{1,40})")
 
 _KINDS: Final = (("open", "o"), ("high", "h"), ("low", "l"), ("last", "c"))
@@ -127,8 +148,18 @@ def read_response(
         return Reading(control=_error(found))
     if found.tickers is not None or bytes(found.ticker).startswith(b"{"):
         return _snapshot(found, received_at, instruments)
-    if found.results is not None:
-        return _past(found, received_at, asked, instruments)
+    results = bytes(found.results)
+    try:
+        if results.startswith(b"{"):
+            row = _LAST_OF.decode(results)
+            return Reading([_last_of(row, received_at, instruments)])
+        if results.startswith(b"["):
+            if found.resultsCount is not None:
+                return control("not_wanted", "past bars")
+            parts = _PARTS.decode(results)
+            return _past(found, parts, received_at, asked, instruments)
+    except UNREADABLE as error:
+        return quarantined(f"results: {error}"[:300])
     if found.status in {"OK", "DELAYED"}:
         return control("notice", "a response without results")
     return quarantined("neither an event, nor a response that we know")
@@ -208,20 +239,58 @@ def _of_ticker(row: _Ticker, received_at: int, instruments: _InstrumentsOf) -> l
     return events
 
 
+def _last_of(row: _LastOf, received_at: int, instruments: _InstrumentsOf) -> AnyEvent:
+    symbol, asset_class = instruments("stocks")(row.T)
+    common: dict[str, Any] = {
+        "ts_event": epoch_to_ns(row.t),
+        "symbol": symbol,
+        "asset_class": asset_class,
+        "vendor": "massive",
+        "feed": "stocks",
+        "seq": row.q,
+        "origin": "snapshot",
+        "created_at": received_at,
+    }
+    if row.P is None:
+        return Trade(
+            price=required(row.p, "a trade"),
+            size=given(row.s),
+            venue=code(row.x),
+            event_id=trade_id(row.i if isinstance(row.i, int | str) else None, row.r),
+            conditions=codes(row.c),
+            **common,
+        )
+    bid_price, bid_size = side(row.p, row.s)
+    ask_price, ask_size = side(row.P, row.S)
+    return Quote(
+        bid_price=bid_price,
+        bid_size=bid_size,
+        ask_price=ask_price,
+        ask_size=ask_size,
+        venue=both_venues(row.x, row.X),
+        event_id=str(row.q) if row.q >= 0 else "",
+        **common,
+    )
+
+
 def _past(
-    found: _Response, received_at: int, asked: Subscription, instruments: _InstrumentsOf
+    found: _Response,
+    parts: list[msgspec.Raw],
+    received_at: int,
+    asked: Subscription,
+    instruments: _InstrumentsOf,
 ) -> Reading:
     """Trades or quotes of one ticker, which only the request and the next page's address name."""
     named = _OF_URL.search(found.next_url)
     symbols = asked.symbols
     ticker = named[1] if named else symbols[0] if len(symbols) == 1 else ""
-    if not found.results:
+    if not parts:
         return control("notice", "no results")
     if not ticker:
         return quarantined("results do not say whose they are; their request did")
     symbol, asset_class = instruments("stocks")(ticker)
     reading = Reading()
-    for part in found.results or ():
+    for part in parts:
         try:
             row = _PAST.decode(part)
             stamp = row.sip_timestamp or row.participant_timestamp or 0

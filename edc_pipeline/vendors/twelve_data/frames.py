@@ -155,6 +155,8 @@ def _of_several(frame: bytes, received_at: int, asset_classes: Mapping[str, Asse
             reading.faults.append(f"quote of {ticker!r:.40}: {error}")
     if not parts:
         return quarantined("neither a message nor a quote")
+    if {"meta", "values"} <= parts.keys():
+        return control("not_wanted", "past bars")
     return reading
 
 
