@@ -4,8 +4,9 @@ rules, asked one after another."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.events import AssetClass
@@ -14,9 +15,13 @@ from edc_pipeline.vendors.pairs import is_currency_pair, split_pair
 
 # Coins whose name is another one elsewhere: Kraken's first version, and ISO 4217's X for no state.
 _COINS: Final = {"XBT": "BTC", "XDG": "DOGE"}
-_OURS: Final = re.compile(r"[A-Z0-9._!&]{1,40}(/[A-Z0-9]{1,12})?", re.ASCII)
 # A single word longer than this is no ticker where it can be a pair: `btcusdt`, `eurusd`.
 _TICKER: Final = 5
+# A vendor that takes this for a symbol takes nearly anything: names as its users write them.
+_ANYTHING: Final = "A-B C"
+
+# Vendors whose instruments are numbered: by vendor, our symbol → the number, as feeds.yaml has it.
+Tokens = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,40 +36,64 @@ class Spelling:
     venue: str  # where the spelling names one
 
 
-def readings(text: str, vendors: Iterable[Vendor]) -> list[str]:
+def readings(
+    text: str, vendors: Iterable[Vendor], tokens: Tokens = MappingProxyType({})
+) -> list[str]:
     """What this may mean in our spelling; more than one where vendors differ. Empty: nothing.
 
     A spelling that is one vendor's own comes back from that vendor's rules the same, but for case.
     """
     text = text.strip()
+    if not text:
+        return []
+    numbered = [
+        s for named in tokens.values() for s, number in named.items() if str(number) == text
+    ]
+    if numbered:
+        return list(dict.fromkeys(numbered))
     renamed = _rename(text.upper())
     if renamed != text.upper():  # by a name that only one coin has
         return [renamed]
-    # Who posts to a webhook spells as he likes, so that its rules would take nearly anything.
-    strict = [v for v in vendors if any(f.way_in != "webhook" for f in v.feeds.values())]
+    strict = [v for v in vendors if not _takes_anything(v)]
     found: dict[str, None] = {}
     if any(v.check_symbol(feed, text) is None for v in strict for feed in v.feeds):
         found[text] = None
     for vendor in strict:
         for feed in vendor.feeds:
             ours = _symbol_of(vendor, feed, text)
-            if ours and _spell(vendor, feed, ours).lower() == text.lower():
+            if ours and _spell(vendor, feed, ours).lower() == text.lower() and _has_names(ours):
                 found[ours] = None
     if not found:
-        return [text.upper()] if _OURS.fullmatch(text.upper()) else []
+        lax = (v for v in vendors if _takes_anything(v))
+        known = any(_symbol_of(v, f, text.upper()) == text.upper() for v in lax for f in v.feeds)
+        return [text.upper()] if known else []
     pairs = [symbol for symbol in found if "/" in symbol]
     if "/" in text or (pairs and len(re.sub(r"\W", "", text)) > _TICKER):
         return pairs
     return list(found)
 
 
-def spellings(symbol: str, vendors: Iterable[Vendor]) -> list[Spelling]:
+def _takes_anything(vendor: Vendor) -> bool:
+    """Who posts to a webhook spells as he likes, and so do exchanges with names of their own."""
+    called = all(feed.way_in == "webhook" for feed in vendor.feeds.values())
+    return called or any(_symbol_of(vendor, feed, _ANYTHING) for feed in vendor.feeds)
+
+
+def _has_names(symbol: str) -> bool:
+    """408065 is a number, and no pair of the moneys 408 and 065."""
+    return all(re.search("[A-Z]", side) for side in symbol.split("/"))
+
+
+def spellings(
+    symbol: str, vendors: Iterable[Vendor], tokens: Tokens = MappingProxyType({})
+) -> list[Spelling]:
     """At every feed that can have it, by its form; whether it has, the vendor tells."""
     alike: dict[tuple[str, AssetClass, str], list[str]] = {}
     for vendor in vendors:
         for name, feed in vendor.feeds.items():
             if vendor.check_symbol(name, symbol) is None and _fits(symbol, feed):
-                spelled = _spell(vendor, name, symbol)
+                number = tokens.get(vendor.name, {}).get(symbol)
+                spelled = _spell(vendor, name, symbol) if number is None else str(number)
                 alike.setdefault((vendor.name, _class(symbol, feed), spelled), []).append(name)
     return [
         Spelling(symbol, vendor_name, tuple(feeds), asset_class, spelled, _venue(spelled))

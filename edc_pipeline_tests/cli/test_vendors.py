@@ -41,9 +41,9 @@ def test_symbols_go_both_ways(tmp_path: Path) -> None:
 
 
 def test_what_is_nobodys_is_told(tmp_path: Path) -> None:
-    said = edc("symbols", "AAPL", "no such", cwd=tmp_path)
+    said = edc("symbols", "AAPL", "§", cwd=tmp_path)
     assert said.code == 1
-    assert "'no such' is no symbol" in said.err
+    assert "'§' is no symbol" in said.err
     assert "aapl" in said.out
     wrong = edc("symbols", "AAPL", "--vendor", "nobody", cwd=tmp_path)
     assert (wrong.code, wrong.out) == (2, "")

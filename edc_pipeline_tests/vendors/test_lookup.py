@@ -26,7 +26,8 @@ ALL = list(VENDORS.values())
         ("aapl", ["AAPL"]),
         ("EUR/USD", ["EUR/USD"]),
         ("ES1!", ["ES1!"]),
-        ("no such", []),
+        ("408065", ["408065"]),
+        ("§", []),
         ("", []),
         ("Ü", []),
     ],
@@ -44,6 +45,13 @@ def test_ours_goes_to_each_vendor_and_back(symbol: str) -> None:
         for feed in row.feeds:
             assert vendor.spell(feed, symbol) == row.spelling
         assert readings(row.spelling, ALL) == [symbol]
+
+
+def test_a_vendors_number_is_the_symbol_that_feeds_yaml_gives_it() -> None:
+    tokens = {"zerodha": {"NSE:INFY": 408065}}
+    assert readings("408065", ALL, tokens) == ["NSE:INFY"]
+    (row,) = [r for r in spellings("NSE:INFY", ALL, tokens) if r.vendor == "zerodha"]
+    assert (row.spelling, row.feeds) == ("408065", ("ticker",))
 
 
 def test_a_pair_is_at_feeds_of_its_kind_only() -> None:

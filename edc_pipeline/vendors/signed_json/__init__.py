@@ -29,6 +29,7 @@ the feed's `secret` names.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -70,6 +71,7 @@ _VERIFY_KEYS: Final = {
     "secret_path": (),
     "sha256_fields": ("fields", "checksum"),
 }
+_SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9._:!&*/ -]{0,59}(?<! )", re.ASCII)
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 # Read at start: the time does not matter, so no clock is needed.
 _SAMPLE_READ_AT: Final = 0
@@ -246,9 +248,9 @@ def _idempotency_mistakes(by: Any) -> list[str]:
 
 
 def _check_symbol(_: str, symbol: str) -> str | None:
-    if symbol != symbol.strip().upper() or not symbol.isprintable() or not symbol:
-        return "must be in upper case, as the mapping gives it"
-    return None
+    if _SYMBOL.fullmatch(symbol):
+        return None
+    return "is no symbol; write it in upper case, as the mapping gives it"
 
 
 _COUNTED: Final = IdentityRule("counted", "all columns that are mapped; event_id where it is")
