@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from edc_pipeline.events import COLUMNS
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline_tests.cli.calling import edc
 from edc_pipeline_tests.vendors.fixtures_of import all_cases, full
+from edc_pipeline_tests.vendors.recordings import recording
 
 TRADE = (
     b'{"messageType":"A","service":"iex","data":["T","2019-01-30T13:33:45.594808294-05:00",'
@@ -107,3 +109,34 @@ def test_too_few_receive_times_are_told(tmp_path: Path) -> None:
         )
         assert said.code == (2 if told else 0)
         assert (told or "") in said.err
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "events"),
+    [
+        ("binance", "binance_spot_20211012.jsonl", 86),
+        ("binance", "binance_mixed.jsonl", 10),
+        ("coinbase", "coinbase_exchange_mixed.jsonl", 2),
+    ],
+)
+def test_a_recording_is_read_whole(tmp_path: Path, vendor: str, name: str, events: int) -> None:
+    said = edc("decode", "--vendor", vendor, recording(name), cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert len(said.out.splitlines()) == events
+
+
+def test_a_book_ticker_without_a_time_has_the_recorded_time_of_receipt(tmp_path: Path) -> None:
+    frames = recording("binance_spot_20211012.jsonl")
+    times = recording("binance_spot_20211012.recv")
+    said = edc("decode", "--vendor", "binance", "--receive-times", times, frames, cwd=tmp_path)
+    found = [json.loads(line) for line in said.out.splitlines()]
+    received = times.read_text().split()
+    expected = [
+        int(Decimal(at) * 10**9)
+        for at, frame in zip(received, frames.read_bytes().splitlines(), strict=True)
+        if b"@bookTicker" in frame
+    ]
+    of_receipt = [e for e in found if e["ts_source"] == "receive"]
+    assert [e["ts_event"] for e in of_receipt] == expected
+    assert [e["created_at"] for e in of_receipt] == expected
+    assert all(e["event_type"] == "quote" for e in of_receipt)

@@ -9,9 +9,14 @@ import pytest
 _FRAMES = Path(__file__).parents[3] / "shared" / "corpus" / "frames"
 
 
-def recorded(name: str) -> list[bytes]:
-    """The lines of a recording; skips where it is absent."""
+def recording(name: str) -> Path:
+    """Where it is; skips where it is absent."""
     path = _FRAMES / name
     if not path.exists():
         pytest.skip(f"no recording at {path}")
-    return path.read_bytes().splitlines()
+    return path
+
+
+def recorded(name: str) -> list[bytes]:
+    """The lines of a recording."""
+    return recording(name).read_bytes().splitlines()
