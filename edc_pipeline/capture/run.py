@@ -31,6 +31,7 @@ from edc_pipeline.capture.report import Report
 from edc_pipeline.capture.retry import undo_unfinished_retry
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.owner import Owner, own_spool, successor
+from edc_pipeline.spool.replay_mark import refuse_replay
 from edc_pipeline.spool.status import write_status
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,10 @@ def run_capture(
     `may_go_on` and `on_report` are called in a thread; neither may hold up the feeds. On SIGHUP
     `reload` reads the settings again: feeds added, removed or changed take effect. `take_over`
     asks a collector that has the spool to hand it over, see `capture.hand_over`. Raises
-    `SpoolIsOwned` when another collector has the spool, `NoMetricsPort` when the metrics' port is
-    taken, `CaptureFailed` when all feeds gave up.
+    `SpoolIsReplay` when a replay filled the spool, `SpoolIsOwned` when another collector has it,
+    `NoMetricsPort` when the metrics' port is taken, `CaptureFailed` when all feeds gave up.
     """
+    refuse_replay(settings.spool)
     collector = new_collector_name(time.time_ns())
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
     _warm_up()

@@ -34,6 +34,7 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
     from edc_pipeline.settings import load  # noqa: PLC0415
     from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
+    from edc_pipeline.spool.replay_mark import SpoolIsReplay  # noqa: PLC0415
     from edc_pipeline.transports.webhook import NoWebhookPort  # noqa: PLC0415
 
     settings = options.load_settings(config)
@@ -54,7 +55,7 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
             on_report=None if as_json else _tell,
             report_every_s=5.0 if sys.stderr.isatty() else 60.0,
         )
-    except (SpoolIsOwned, NoMetricsPort, NoWebhookPort) as wrong:
+    except (SpoolIsOwned, SpoolIsReplay, NoMetricsPort, NoWebhookPort) as wrong:
         raise WrongCall(str(wrong)) from None
     except CaptureFailed as failed:
         raise FallsShort(str(failed)) from None

@@ -35,7 +35,7 @@ def synth(*, into: Path, day: dt.date, events: int, symbols: int, seed: int, as_
 
     They are random walks and nothing more; `edc simulate` is the believable market.
     """
-    from edc_pipeline.replay.into_spool import replay_events  # noqa: PLC0415 - numpy, pyarrow
+    from edc_pipeline.replay.events_into_spool import replay_events  # noqa: PLC0415 - numpy, pyarrow
     from edc_pipeline.replay.records import Labels  # noqa: PLC0415
     from edc_pipeline.replay.synthetic_day import SyntheticDay, many_instruments  # noqa: PLC0415
     from edc_pipeline.spool.replay_mark import Replayed, SpoolIsLive, mark_replay  # noqa: PLC0415

@@ -43,6 +43,7 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
     from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415 - heavy
     from edc_pipeline.spool.owner import SpoolIsOwned, current_owner  # noqa: PLC0415
+    from edc_pipeline.spool.replay_mark import SpoolIsReplay  # noqa: PLC0415
     from edc_pipeline.transports.webhook import NoWebhookPort  # noqa: PLC0415
 
     _log_to_compute_logs()
@@ -58,7 +59,10 @@ def capture_feeds(context: dg.OpExecutionContext) -> None:
             take_over=context.has_tag(TAKES_OVER) and current_owner(settings.spool)[0],
             report_every_s=settings.dagster.report_seconds,
         )
-    except (NotConfigured, SpoolIsOwned, NoMetricsPort, NoWebhookPort, CaptureFailed) as reason:
+    except (
+        *(NotConfigured, SpoolIsOwned, SpoolIsReplay, NoMetricsPort, NoWebhookPort),
+        CaptureFailed,
+    ) as reason:
         raise plain_failure(reason) from None
     events, batches = sum(ended.report.events.values()), ended.report.micro_batches
     context.log.info(f"drained ({ended.why}): {events:,} events in {batches} micro-batches")

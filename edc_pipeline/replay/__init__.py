@@ -9,7 +9,7 @@
     playback       speed, pause, step and seek. Pure, the clock handed in
     tick_source    events as ticks of the fake exchange
     frame_vendor   recorded frames served byte for byte, by the vendor's own rules of conversation
-    into_spool     events and frames at the front of a pipeline with a spool of its own
+    frames_into_spool, events_into_spool   at the front of a pipeline with a spool of its own
     chart          what a day looked like, in a terminal or as SVG
 
 The simulator and capture are below this room: replay uses both, and neither knows of it.

@@ -49,3 +49,16 @@ def replayed_into(spool: Path) -> Replayed | None:
         return msgspec.json.decode((spool / MARK).read_bytes(), type=Replayed)
     except FileNotFoundError:
         return None
+
+
+class SpoolIsReplay(Exception):
+    """A spool that a replay filled: nothing live goes into it."""
+
+
+def refuse_replay(spool: Path) -> None:
+    """For whoever is about to capture into a spool."""
+    if (said := replayed_into(spool)) is not None:
+        raise SpoolIsReplay(
+            f"{spool} holds a replay of {said.source}; nothing live goes into it: set another"
+            " data_dir, or remove that folder"
+        )

@@ -13,8 +13,9 @@ import pytest
 from edc_pipeline.consolidation import consolidate
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import market_day
+from edc_pipeline.replay.done import Done
 from edc_pipeline.replay.frame_vendor import FrameVendor, RecordedFrames
-from edc_pipeline.replay.into_spool import Done, replay_frames
+from edc_pipeline.replay.frames_into_spool import replay_frames
 from edc_pipeline.replay.recorded_frames import NoFrames, days_recorded, spans_of
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
