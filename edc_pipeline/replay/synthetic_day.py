@@ -105,8 +105,8 @@ class SyntheticDay:
         typical = np.array([i.typical_size for i in self.instruments])
         mid = np.empty(rows, np.int64)
         mid[order] = price
-        unit, size = units[of], typical[of] * random.integers(1, 10, rows)
-        ask_size = typical[of] * random.integers(1, 10, rows)
+        unit, size = units[of], np.round(typical[of] * random.integers(1, 10, rows), 8)
+        ask_size = np.round(typical[of] * random.integers(1, 10, rows), 8)
         is_trade = random.random(rows) < TRADE_SHARE
         block["type"] = np.where(is_trade, KINDS["trade"], KINDS["quote"])
         # Whole ticks divided once: the correctly rounded decimal.
