@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import Final
 _LOOK_S: Final = 0.1
 # What a terminal sends for its arrows.
 _NAMED: Final = {b"\x1b[C": "right", b"\x1b[D": "left", b"\x1b[A": "up", b"\x1b[B": "down"}
+
+_KEYS: Final = re.compile(rb"\x1b\[[A-D]|[^\x1b]")
 
 
 @contextmanager
@@ -49,4 +52,6 @@ def _read(descriptor: int, on_key: Callable[[str], None], ended: threading.Event
         pressed = os.read(descriptor, 16)
         if not pressed:
             return
-        on_key(_NAMED.get(pressed) or pressed.decode(errors="replace"))
+        # Who types fast is read several keys at a time.
+        for key in _KEYS.findall(pressed):
+            on_key(_NAMED.get(key) or key.decode(errors="replace"))

@@ -86,6 +86,8 @@ def replay(
 
     if sum((bool(ticks), daily is not None, spool is not None, synthetic)) > 1:
         raise WrongCall("one source at a time: --ticks, --daily, --spool or --synthetic")
+    if chart is not None and str(chart) != "-" and chart.suffix != ".svg":
+        raise WrongCall(f"--chart {chart}: name an .svg file, or none: then it is drawn here")
     try:
         rate = parse_speed(speed or ("max" if into or chart else "1"))
     except ValueError as error:
@@ -146,10 +148,6 @@ def _draw(drawn: Chart, chart: Path) -> dict[str, Any]:
     if str(chart) == "-":
         click.echo(drawn.as_text(columns()))
         return {"symbol": drawn.symbol, "minutes": len(drawn.bars)}
-    if chart.suffix != ".svg":
-        raise WrongCall(
-            f"--chart {chart}: a chart is written as .svg, or drawn here without a name"
-        )
     chart.write_text(drawn.as_svg(), encoding="utf-8")
     click.echo(f"{drawn.title}\nwritten to {chart}", err=True)
     return {"symbol": drawn.symbol, "minutes": len(drawn.bars), "chart": str(chart)}

@@ -107,9 +107,11 @@ class Show:
             self.pacer.do(lambda p: p.set_speed(speed))
         elif key in {"left", "right"} and self.may_seek and playback.position_ns is not None:
             target = playback.position_ns + (_MINUTE_NS if key == "right" else -_MINUTE_NS)
-            if key == "left":
+            if key == "right":
+                self.pacer.do(lambda p: p.seek(target))
+            else:
                 self.reopen_at = target
-            self.pacer.do(lambda p: p.seek(target))
+                self.pacer.do(lambda p: p.rewind(target))
 
     def summary(self, **more: Any) -> dict[str, Any]:
         took = self.played_s or time.monotonic() - self.began_s
@@ -149,6 +151,7 @@ class Player:
                     if self.show.reopen_at is None:
                         return
                     from_ns, self.show.reopen_at = self.show.reopen_at, None
+                    self.show.pacer.do(lambda p: p.rewound())
             except Ended:
                 return
             except WentBack as error:

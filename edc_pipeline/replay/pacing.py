@@ -7,11 +7,15 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from edc_pipeline.replay.playback import LEAVE_OUT, NOW, Playback
 
 # While nothing is due one looks again after so long, for an interrupt.
-_LOOK_S = 0.25
+_LOOK_S: Final = 0.25
+# An event loop wakes at whole milliseconds and up to one too late; the last of a wait is spent
+# giving others their turn.
+_TURNS_S: Final = 0.0015
 
 
 class ThreadPacer:
@@ -51,10 +55,13 @@ class LoopPacer:
             wait = self.playback.wait_s(at_ns, loop.time())
             if wait in (NOW, LEAVE_OUT):
                 return wait == NOW
+            if wait < _TURNS_S:
+                await asyncio.sleep(0)
+                continue
             self._waiting = waiting = loop.create_future()
             handle = None
             if not math.isinf(wait):
-                handle = loop.call_later(wait, _wake, waiting)
+                handle = loop.call_later(wait - _TURNS_S, _wake, waiting)
             try:
                 await waiting
             finally:

@@ -45,11 +45,14 @@ class Playback:
         self._anchor: tuple[int, float] | None = None
         self._steps = 0
         self._skip_before = -(2**63)
+        self._rewinding = False
 
     # -- what an event asks -------------------------------------------------------------------
 
     def wait_s(self, at_ns: int, now_s: float) -> float:
         """`NOW`: go; `LEAVE_OUT`: it is skipped; infinite: until somebody does something."""
+        if self._rewinding:
+            return LEAVE_OUT
         if at_ns < self._skip_before:
             self.left_out += 1
             return LEAVE_OUT
@@ -103,12 +106,20 @@ class Playback:
         self._anchor = None
 
     def seek(self, ns: int) -> None:
-        """Leave out what lies before an instant; what lies behind one that was played already has
-        to be fetched again by whoever holds the source."""
+        """Leave out what lies before an instant that was not reached yet."""
         self._skip_before = ns
         self._anchor = None
         if self.paused:
             self._steps = 1  # show where it stands now
+
+    def rewind(self, ns: int) -> None:
+        """Back to an instant: everything is left out until whoever holds the source has opened it
+        there again (`rewound`)."""
+        self.seek(ns)
+        self._rewinding = True
+
+    def rewound(self) -> None:
+        self._rewinding = False
 
     def lateness_s(self, share: float) -> float:
         """How late events were let go, at most, but for the share that was later: 0.99 for p99."""

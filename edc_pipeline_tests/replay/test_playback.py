@@ -75,6 +75,16 @@ def test_a_seek_leaves_out_what_lies_before() -> None:
     assert playing.wait_s(71 * SECOND, 0.0) == math.inf
 
 
+def test_back_nothing_goes_until_the_source_is_opened_again() -> None:
+    playing = Playback(None)
+    playing.pause()
+    playing.rewind(10 * SECOND)
+    assert [playing.wait_s(n * SECOND, 0.0) for n in (60, 61)] == [LEAVE_OUT, LEAVE_OUT]
+    playing.rewound()
+    assert playing.wait_s(10 * SECOND, 0.0) == NOW
+    assert playing.wait_s(11 * SECOND, 0.0) == math.inf
+
+
 @given(
     st.lists(st.integers(0, 100 * SECOND), min_size=1, max_size=50).map(sorted),
     st.floats(0.01, 1000.0),
