@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +137,9 @@ class Ledger:
         make_durable_folder(self.path.parent)
         connection = sqlite3.connect(self.path, timeout=30.0)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            # Not WAL: its index is a file mapped into memory, and on a full disk a write to that
+            # killed the collector (SIGBUS, seen on a tmpfs). A rollback journal fails in words.
+            connection.execute("PRAGMA journal_mode=TRUNCATE")
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(_SCHEMA)
             with connection:
@@ -340,21 +344,23 @@ class Ledger:
         """Reading changes nothing: a spool on a read-only disk is read as well as any."""
         if not self.path.exists():
             return []
-        address = self.path.absolute().as_uri()
         try:
-            return _ask(f"{address}?mode=ro", query, values)
+            return _ask(self.path, "ro", query, values)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):  # made this very moment
                 return []
-            if os.access(self.path.parent, os.W_OK):
-                raise
-            # SQLite wants to write beside a database in WAL mode, even to read it. Where it can't,
-            # nobody else can either: nothing changes under us.
-            return _ask(f"{address}?immutable=1", query, values)
+        # A process died in a commit; who reads next has to take that back, and needs to write.
+        if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            return _ask(self.path, "rw", query, values)
+        with tempfile.TemporaryDirectory(prefix="edc-ledger-") as folder:
+            for name in (LEDGER, f"{LEDGER}-journal"):
+                if (file := self.path.with_name(name)).exists():
+                    shutil.copy(file, folder)
+            return _ask(Path(folder, LEDGER), "rw", query, values)
 
 
-def _ask(address: str, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(address, uri=True, timeout=30.0)
+def _ask(path: Path, mode: str, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30.0)
     try:
         return connection.execute(query, values).fetchall()
     finally:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,49 @@ def test_reading_makes_no_ledger(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+IN_A_COMMIT = (
+    "db = sqlite3.connect(ledger.path, isolation_level=None)\n"
+    "db.execute('pragma cache_size=1'); db.execute('begin')\n"
+    "rows = ((f'x{n}' * 50, 9 + n) for n in range(2000))\n"
+    "db.executemany('insert into collectors (collector, started_at) values (?, ?)', rows)\n"
+    "os._exit(9)\n"
+)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_a_process_left_that_was_killed_in_a_commit_is_taken_back(
+    tmp_path: Path, read_only: bool
+) -> None:
+    spool = tmp_path / "spool"
+    code = (
+        "import os, sqlite3; from pathlib import Path\n"
+        "from edc_pipeline.spool.ledger import Ledger\n"
+        f"ledger = Ledger(Path({str(spool)!r}))\n"
+        f"ledger.collector_started('a', 7)\n{IN_A_COMMIT}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
+    assert (spool / "_ledger.sqlite-journal").stat().st_size
+    if not read_only:
+        assert Ledger(spool).last_flush() == ("a", 7, None)
+        return
+    with read_only_mount(spool, tmp_path / "mounted") as mounted:
+        assert Ledger(mounted).last_flush() == ("a", 7, None)
+
+
+@contextmanager
+def read_only_mount(folder: Path, place: Path) -> Iterator[Path]:
+    place.mkdir()
+    bind = ["mount", "--bind", str(folder), str(place)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount here")
+    try:
+        remount = ["mount", "-o", "remount,ro,bind", str(place)]
+        subprocess.run(remount, check=True, capture_output=True)
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 @pytest.mark.parametrize("left_by", ["a clean end", "a killed process"])
 def test_a_ledger_on_a_read_only_disk_is_read(tmp_path: Path, left_by: str) -> None:
     spool = tmp_path / "spool"
@@ -110,19 +155,10 @@ def test_a_ledger_on_a_read_only_disk_is_read(tmp_path: Path, left_by: str) -> N
         f"ledger.collector_started('b', 8); {left_by == 'a killed process'} and os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
-    mounted = tmp_path / "mounted"
-    mounted.mkdir()
-    bind = ["mount", "--bind", str(spool), str(mounted)]
-    if subprocess.run(bind, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount here")
-    try:
-        remount = ["mount", "-o", "remount,ro,bind", str(mounted)]
-        subprocess.run(remount, check=True, capture_output=True)
+    with read_only_mount(spool, tmp_path / "mounted") as mounted:
         before = {p.name: p.read_bytes() for p in spool.iterdir()}
         assert Ledger(mounted).last_flush() == ("b", 8, None)
         assert {p.name: p.read_bytes() for p in spool.iterdir()} == before
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
 
 
 def test_many_threads_write_one_ledger(tmp_path: Path) -> None:
