@@ -25,10 +25,9 @@ from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline_tests.capture.test_collector import until
 from edc_pipeline_tests.vendors import coins_told as coins
-from edc_pipeline_tests.vendors.test_whole_way import (
-    COINS,
+from edc_pipeline_tests.vendors.ways import COINS, Way
+from edc_pipeline_tests.vendors.whole_way import (
     Market,
-    Way,
     heard_all,
     in_daily_files,
     run,

@@ -16,7 +16,8 @@ from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.finnhub import VENDOR
 from edc_pipeline.vendors.finnhub.symbols import class_of, to_symbol, to_ticker, venue_of
 from edc_pipeline_tests.capture.test_collector import run, until
-from edc_pipeline_tests.vendors.test_whole_way import WAYS, Market, settings_for
+from edc_pipeline_tests.vendors.ways import WAYS
+from edc_pipeline_tests.vendors.whole_way import Market, settings_for
 
 
 def test_each_symbol_is_asked_for_by_itself() -> None:

@@ -23,13 +23,8 @@ from edc_pipeline.vendors.massive.frames import decoder
 from edc_pipeline.vendors.massive.symbols import check_symbol, to_symbol, to_ticker
 from edc_pipeline_tests.capture.test_collector import run, until
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, all_cases
-from edc_pipeline_tests.vendors.test_whole_way import (
-    WAYS,
-    Market,
-    heard_all,
-    in_daily_files,
-    settings_for,
-)
+from edc_pipeline_tests.vendors.ways import WAYS
+from edc_pipeline_tests.vendors.whole_way import Market, heard_all, in_daily_files, settings_for
 
 CONNECTED = b'[{"ev":"status","status":"connected","message":"Connected Successfully"}]'
 LOGGED_IN = b'[{"ev":"status","status":"auth_success","message":"authenticated"}]'

@@ -26,17 +26,8 @@ from edc_pipeline.simulator.session import Terms
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline_tests.capture.test_collector import until
-from edc_pipeline_tests.vendors.test_whole_way import (
-    COINS,
-    FX,
-    NOON,
-    STOCKS,
-    Key,
-    canonical,
-    in_ms,
-    in_seconds,
-    run,
-)
+from edc_pipeline_tests.vendors.ways import COINS, FX, NOON, STOCKS, Key, in_ms, in_seconds
+from edc_pipeline_tests.vendors.whole_way import canonical, run
 
 NAN: Final = float("nan")
 Shows = Callable[[Listing], Iterator[Key]]
