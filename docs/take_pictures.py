@@ -56,7 +56,7 @@ def main() -> None:
 
 def feeds() -> str:
     text = (REPOSITORY / "feeds.example.yaml").read_text()
-    text = text.replace("{ SPY: etf, QQQ: etf }", "{{ SPY: etf, QQQ: etf }}")
+    text = text.replace("{", "{{").replace("}", "}}")
     text = text.replace("127.0.0.1:8765", "127.0.0.1:{port}")
     text = text.replace("data_dir: data", "data_dir: {data}")
     return text.replace("flush_seconds: 60", "flush_seconds: 5")

@@ -11,9 +11,10 @@ import yaml
 
 from edc_pipeline.definitions import defs
 from edc_pipeline.defs.checks import CHECKS
+from edc_pipeline.defs.day_report import DAY_IS_WHOLE
 from edc_pipeline.defs.partitions import day_and_event_type, key_of, partition_of
-from edc_pipeline.defs.what_it_holds import schema_of
-from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
+from edc_pipeline.defs.what_it_holds import column_lineage, schema_of
+from edc_pipeline.events import COLUMNS, EVENT_TYPES, LINEAGE_COLUMNS, EventType
 from edc_pipeline.market_day import MARKET_ZONE
 from edc_pipeline_tests.defs.control_room import REPOSITORY
 
@@ -116,3 +117,31 @@ def test_every_column_is_told_with_its_meaning(event_type: EventType) -> None:
     columns = schema_of(event_type).columns
     assert [c.name for c in columns] == [c.name for c in COLUMNS[event_type]]
     assert all(c.description for c in columns)
+
+
+@pytest.mark.parametrize("name", [*CHECKS, DAY_IS_WHOLE])
+def test_each_check_has_a_page_that_says_what_to_do(name: str) -> None:
+    graph = defs.resolve_asset_graph()
+    (key,) = [k for k in graph.asset_check_keys if k.name == name]
+    page = f"docs/runbook/{name}.md"
+    assert page in (graph.get_check_spec(key).description or "")
+    text = (REPOSITORY / page).read_text()
+    assert text.startswith(f"# {name} is ")
+    assert "**Do**" in text or "| do |" in text
+
+
+def test_column_lineage_leads_to_columns_that_are_there() -> None:
+    upstream = {c.name for t in EVENT_TYPES for c in COLUMNS[t]} | {c.name for c in LINEAGE_COLUMNS}
+    deps = column_lineage().deps_by_column
+    assert set(deps) == {c.name for t in EVENT_TYPES for c in COLUMNS[t]}
+    assert {d.column_name for column in deps.values() for d in column} <= upstream
+
+
+def test_one_pool_for_whole_days_and_places_for_it() -> None:
+    concurrency = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())["concurrency"]
+    graph = defs.resolve_asset_graph()
+    assert graph.get(CONSOLIDATED).pools == graph.get(DAY_REPORT).pools == {"whole_days"}
+    assert concurrency["pools"]["granularity"] == "run"
+    # Two whole days, capture, and its successor while it takes over.
+    places = concurrency["pools"]["default_limit"] + 2
+    assert concurrency["runs"]["max_concurrent_runs"] >= places
