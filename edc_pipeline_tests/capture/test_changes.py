@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from edc_pipeline.capture.changes import Changes
-from edc_pipeline.events import AnyEvent
+from edc_pipeline.capture.polled import opening_hours
+from edc_pipeline.events import AnyEvent, AssetClass
+from edc_pipeline.polling_plan import PollHours
 from edc_pipeline.vendors.contract import (
     Authorization,
     Polling,
@@ -105,3 +107,32 @@ def test_what_the_vendor_said_is_remembered_for_the_asking() -> None:
     changes.read(b"", NOON)
     assert not changes.said
     assert changes.unreadable
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted", "at", "told"),
+    [
+        # Over the change of the clocks, by New York's: 2026-03-06 and 2026-03-09 at 9:29:59 + 1 s.
+        ({"equity"}, "regular", 1_772_807_400, (True, 1_772_830_800)),
+        ({"equity"}, "regular", 1_773_063_000, (True, 1_773_086_400)),
+        ({"equity"}, "regular", 1_773_062_999, (False, 1_773_063_000)),
+        ({"etf"}, "extended", 1_773_043_200, (True, 1_773_100_800)),
+        # Thanksgiving; the day after it closes at 13:00.
+        ({"equity"}, "regular", 1_795_705_200, (False, 1_795_789_800)),
+        ({"equity"}, "regular", 1_795_789_800, (True, 1_795_802_400)),
+        # A feed of stocks and currencies is open while either is.
+        ({"equity", "fx"}, "regular", 1_773_043_200, (True, 1_773_063_000)),
+    ],
+)
+def test_a_feed_is_asked_in_the_hours_of_its_market(
+    classes: set[AssetClass], wanted: PollHours, at: int, told: tuple[bool, int]
+) -> None:
+    hours = opening_hours(frozenset(classes), wanted)
+    assert hours is not None
+    is_open, until_ns = hours(at * 10**9)
+    assert (is_open, until_ns) == (told[0], told[1] * 10**9)
+
+
+def test_what_never_closes_is_always_asked() -> None:
+    assert opening_hours(frozenset({"crypto"}), "regular") is None
+    assert opening_hours(frozenset({"equity"}), "always") is None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
@@ -26,6 +28,7 @@ from edc_pipeline.spool.layout import BUDGETS, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.vendors.iso_time import iso_to_ns
 from edc_pipeline_tests.capture.test_collector import ledger_adds_up, rows_in, run, until
+from edc_pipeline_tests.cli.calling import start
 
 STOCKS = {"feed": "iex_rest", "symbols": ("SPY", "AAPL", "BRK.B")}
 PAIRS = {"feed": "fx_rest", "symbols": ("EUR/USD", "USD/JPY")}
@@ -325,5 +328,27 @@ def test_a_newcomer_asks_nothing_before_the_spool_is_his(tmp_path: Path) -> None
             await capturing
             if time.gmtime().tm_hour:  # else the vendor's day began anew meanwhile
                 assert server.requests == 6  # of the same budget
+
+    run(scenario)
+
+
+def test_what_was_asked_for_is_counted_whenever_it_is_killed(tmp_path: Path) -> None:
+    """A request is on the disk before it is sent: a life that ends at any instant counts it."""
+
+    async def scenario() -> None:
+        async with RestServer() as server:
+            feed: dict[str, Any] = {"vendor": "tiingo", "feed": "iex_rest", "url": server.url}
+            feed |= {"symbols": ["SPY", "AAPL"]}
+            feed |= {"hours": "always", "every": 0.05, "budget": {"month": 100_000_000}}
+            (tmp_path / "feeds.yaml").write_text(yaml.safe_dump({"feeds": {"stocks": feed}}))
+            for life in (1, 2):
+                process = start("capture", cwd=tmp_path)
+                await until(lambda n=5 * life: server.requests >= n, 25)  # type: ignore[misc]
+                process.send_signal(signal.SIGKILL)
+                await asyncio.to_thread(process.communicate, timeout=30)
+                kept = (tmp_path / "data" / "spool" / BUDGETS).read_bytes()
+                (key,) = json.loads(kept).values()
+                # What a kill found on its way is counted, though it was never asked.
+                assert server.requests <= sum(key["month"].values()) <= server.requests + life
 
     run(scenario)
