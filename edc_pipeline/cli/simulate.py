@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import errno
-import json
 import logging
 import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from edc_pipeline.cli import options, replay_sources, simulate_replay
+from edc_pipeline.cli import options, replay_sources, simulate_replay, simulate_words
 from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -228,7 +227,9 @@ def simulate(
     rest: RestServer | None = None
     terms = session.Terms(token=token or None)
     listed = None if symbols is None else symbols.split(",")
-    say: _Say = _JsonLines() if as_json else _Text(sys.stdout.isatty())
+    say: simulate_words.Say = (
+        simulate_words.JsonLines() if as_json else simulate_words.Text(sys.stdout.isatty())
+    )
     recorded: simulate_replay.Day | None = None
     if day is not None or ticks or spool is not None or daily is not None:
         recorded = simulate_replay.open_day(
@@ -345,7 +346,7 @@ def _told_to_stop() -> asyncio.Future[int]:
     return told
 
 
-async def _serve_rest(rest: RestServer, say: _Say, seconds: float | None) -> bool:
+async def _serve_rest(rest: RestServer, say: simulate_words.Say, seconds: float | None) -> bool:
     """Until told to stop, or `seconds` are over; True when that was SIGINT."""
     told = _told_to_stop()
     try:
@@ -359,7 +360,7 @@ async def _serve_rest(rest: RestServer, say: _Say, seconds: float | None) -> boo
     return told.done() and told.result() == signal.SIGINT
 
 
-async def _serve(exchange: Exchange, rest: RestServer | None, say: _Say) -> bool:
+async def _serve(exchange: Exchange, rest: RestServer | None, say: simulate_words.Say) -> bool:
     """Until it is over or told to stop; True when that was SIGINT."""
     told = _told_to_stop()
     started = time.monotonic()
@@ -404,101 +405,13 @@ def _why_not(error: OSError, host: str, port: int, option: str) -> str:
     return f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and {option}"
 
 
-async def _watch(exchange: Exchange, say: _Say) -> None:
+async def _watch(exchange: Exchange, say: simulate_words.Say) -> None:
     sent_before, before = 0, time.monotonic()
     while True:
         await asyncio.sleep(1)
         sent, now = exchange.truth.data.total(), time.monotonic()
         say.rate((sent - sent_before) / (now - before), sent, exchange.clients)
         sent_before, before = sent, now
-
-
-class _Say:
-    """What the user sees."""
-
-    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
-        raise NotImplementedError
-
-    def listening_rest(self, rest: RestServer) -> None:
-        raise NotImplementedError
-
-    def summary_rest(self, rest: RestServer) -> None:
-        raise NotImplementedError
-
-    def rate(self, per_s: float, sent: int, clients: int) -> None:
-        pass
-
-    def summary(self, exchange: Exchange, seconds: float) -> None:
-        raise NotImplementedError
-
-
-class _JsonLines(_Say):
-    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
-        answers = {} if rest is None else {"rest": rest.url}
-        line = {"event": "listening", "port": exchange.port, "urls": _urls(exchange), **answers}
-        self._line(line)
-
-    def listening_rest(self, rest: RestServer) -> None:
-        self._line({"event": "listening", "port": rest.port, "rest": rest.url})
-
-    def summary_rest(self, rest: RestServer) -> None:
-        self._line({"event": "summary", "requests": rest.requests, "answers": rest.statuses})
-
-    def summary(self, exchange: Exchange, seconds: float) -> None:
-        took = round(seconds, 3)
-        faults_done = dict(exchange.trouble.counts)
-        summary = {**exchange.truth.summary(), "faults_done": faults_done, "seconds": took}
-        self._line({"event": "summary", **summary})
-
-    def _line(self, what: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):
-            click.echo(json.dumps(what))
-
-
-class _Text(_Say):
-    def __init__(self, is_terminal: bool) -> None:
-        self._is_terminal = is_terminal
-
-    def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
-        urls = [*_urls(exchange).values(), *([] if rest is None else [rest.url])]
-        click.echo("listening on " + "  ".join(urls) + "  (Ctrl-C stops it)")
-
-    def listening_rest(self, rest: RestServer) -> None:
-        click.echo(f"listening on {rest.url}  (Ctrl-C stops it)")
-
-    def summary_rest(self, rest: RestServer) -> None:
-        answers = ", ".join(f"{status}: {n:,}" for status, n in sorted(rest.statuses.items()))
-        click.echo(f"{rest.requests:,} requests  {answers}")
-
-    def rate(self, per_s: float, sent: int, clients: int) -> None:
-        if self._is_terminal:
-            click.echo(
-                f"\r\x1b[K{per_s:,.0f} frames/s  {sent:,} sent  {clients} connected", nl=False
-            )
-
-    def summary(self, exchange: Exchange, seconds: float) -> None:
-        summary = exchange.truth.summary()
-        parts = [
-            f"{summary['data_frames']:,} data frames in {seconds:.1f} s",
-            _counted("", summary["by_service"]),
-            _counted("connections ", summary["connections"]),
-            _counted("faults ", dict(exchange.trouble.counts)),
-            _counted("sent again ", {"": summary["faults"].get("resend", 0)}),
-            _counted("not sent ", summary["not_sent"]),
-        ]
-        if exchange.left_out_s:
-            parts.append(f"{exchange.left_out_s:.1f} s left out: the rate is more than it can do")
-        start = "\r\x1b[K" if self._is_terminal else ""
-        click.echo(start + "; ".join(filter(None, parts)))
-
-
-def _counted(title: str, counts: dict[str, int]) -> str:
-    listed = ", ".join(f"{name} {n:,}".strip() for name, n in counts.items() if n)
-    return title + listed if listed else ""
-
-
-def _urls(exchange: Exchange) -> dict[str, str]:
-    return {service: exchange.url(service) for service in exchange.services}
 
 
 command = simulate
