@@ -136,6 +136,8 @@ def _shown(found: dict[str, Any], now_ns: int) -> list[Any]:
         if refused := feed.get("refused_calls"):
             why = ", ".join(f"{reason} {number:,}" for reason, number in refused.items())
             shown.append(f"{feed['name']}: refused {sum(refused.values()):,} calls: {why}")
+        if again := feed.get("delivered_again"):
+            shown.append(f"{feed['name']}: {again:,} calls brought what had come already")
         shown += [f"{feed['name']}: payload drift: {words}" for words in feed.get("drift", [])]
     return [*shown, _days(found)]
 

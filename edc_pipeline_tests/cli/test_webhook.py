@@ -37,6 +37,12 @@ def test_from_a_sender_to_the_status(tmp_path: Path) -> None:
             )  # fmt: skip
             assert said.code == 0, said.err
             assert json.loads(said.out)["accepted"] == 5
+        # The same posts again: their ids are known.
+        again = edc(
+            "simulate", "--vendor", "signed_json", "--post-to", f"http://127.0.0.1:{port}/fills",
+            "--events", "3", "--rate", "100", cwd=tmp_path, EDC_SIM_TOKEN=SIGNED_SECRET,
+        )  # fmt: skip
+        assert "3 accepted, 0 refused" in again.out
         wrong = edc(
             "simulate", "--vendor", "tradingview", "--post-to", f"http://127.0.0.1:{port}/alerts",
             "--events", "2", "--rate", "100", cwd=tmp_path, EDC_SIM_TOKEN="no",
@@ -53,6 +59,7 @@ def test_from_a_sender_to_the_status(tmp_path: Path) -> None:
     assert feeds["fills"]["events"] == {"trade": 5}
     shown = edc("status", "--config", config, cwd=tmp_path).out
     assert "alerts: refused 2 calls: wrong secret 2" in shown
+    assert "fills: 3 calls brought what had come already" in shown
 
 
 def test_a_port_that_is_taken_is_a_wrong_call(tmp_path: Path) -> None:
