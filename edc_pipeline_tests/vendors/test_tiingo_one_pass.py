@@ -19,11 +19,11 @@ from edc_pipeline.vendors.tiingo.symbols import to_symbol
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
-CASES = [case for case in all_cases() if case.vendor == "tiingo"]
+# What is polled is read in one way only.
+FEEDS = [name for name, feed in VENDOR.feeds.items() if feed.way_in == "websocket"]
+CASES = [case for case in all_cases() if case.vendor == "tiingo" and case.feed in FEEDS]
 # Level 6 of IEX and equity has rows of its own; the other levels are read alike.
-ASKED = [
-    Subscription(feed, (), {"threshold_level": level}) for feed in VENDOR.feeds for level in (5, 6)
-]
+ASKED = [Subscription(feed, (), {"threshold_level": level}) for feed in FEEDS for level in (5, 6)]
 READERS: list[tuple[Decode, Decode]] = [(decoder(a), reader_of_any_frame(a)) for a in ASKED]
 
 
