@@ -1,5 +1,6 @@
 # make dev    a simulated exchange and the Dagster UI on http://127.0.0.1:3000; Ctrl-C ends both
 # make demo   the whole way without a screen, in under a minute
+# make chart  a day replayed and drawn in the terminal: make chart SYMBOL=EUR/USD
 # make test   the whole suite
 #
 # Nothing but Python ≥ 3.11, make and a package index is needed. PYTHON=python3.12 chooses another.
@@ -8,10 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo test crash bench-capture soak lint pictures clean
+.PHONY: help install dev demo chart test crash bench-capture soak lint pictures clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 3
+	@sed -n 's/^# //p' Makefile | head -n 4
 
 install: $(VENV)/.core
 
@@ -20,6 +21,9 @@ dev: $(VENV)/.core
 
 demo: $(VENV)/.core
 	@$(BIN)/edc demo
+
+chart: $(VENV)/.core
+	@$(BIN)/edc replay --synthetic --symbols $(or $(SYMBOL),SPY) --chart
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
