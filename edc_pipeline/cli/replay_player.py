@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from edc_pipeline.cli.keys import MINUTE_NS, keys, move
 from edc_pipeline.cli.options import FallsShort
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from edc_pipeline.replay.tick_source import EventSource
 
 _SHOW_EVERY_S: Final = 0.2
-_MINUTE_NS: Final = 60 * 10**9
 _HELP: Final = "space pause · . step · ←/→ a minute · +/- speed · q end"
 
 
@@ -91,27 +91,17 @@ class Show:
             click.echo("\r\x1b[K", nl=False)
 
     def on_key(self, key: str) -> None:
-        playback = self.playback
-        faster = {"+": 2.0, "=": 2.0, "up": 2.0, "-": 0.5, "down": 0.5}
+        at = self.playback.position_ns
         if key == "q":
             self.ended = True
             self.pacer.do(lambda p: p.resume())
-        elif key == " ":
-            self.pacer.do(lambda p: p.resume() if p.paused else p.pause())
-        elif key in {".", "n"}:
-            self.pacer.do(lambda p: p.step())
-        elif key == "m":
-            self.pacer.do(lambda p: p.set_speed(None))
-        elif key in faster:
-            speed = min(max((playback.speed or 1.0) * faster[key], 0.1), 10_000.0)
-            self.pacer.do(lambda p: p.set_speed(speed))
-        elif key in {"left", "right"} and self.may_seek and playback.position_ns is not None:
-            target = playback.position_ns + (_MINUTE_NS if key == "right" else -_MINUTE_NS)
-            if key == "right":
-                self.pacer.do(lambda p: p.seek(target))
-            else:
-                self.reopen_at = target
-                self.pacer.do(lambda p: p.rewind(target))
+        elif key in {"left", "right"} and not self.may_seek:
+            return
+        elif key == "left" and at is not None:
+            self.reopen_at = at - MINUTE_NS
+            self.pacer.do(lambda p: p.rewind(at - MINUTE_NS))
+        else:
+            move(self.pacer, key)
 
     def summary(self, **more: Any) -> dict[str, Any]:
         took = self.played_s or time.monotonic() - self.began_s
@@ -139,7 +129,6 @@ class Player:
         self.labels: Labels = Labels()
 
     def blocks(self) -> Iterator[Block]:
-        from edc_pipeline.cli.keys import keys  # noqa: PLC0415
         from edc_pipeline.replay.merge import WentBack  # noqa: PLC0415
         from edc_pipeline.replay.tick_file import TickFileMistake  # noqa: PLC0415
 

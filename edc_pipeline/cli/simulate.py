@@ -10,13 +10,15 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from edc_pipeline.cli import options, replay_sources, simulate_replay, simulate_words
+from edc_pipeline.cli.keys import keys, move
 from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -201,6 +203,7 @@ def simulate(
     from edc_pipeline.simulator import (  # noqa: PLC0415 - numpy: 0.3 s that --help need not wait
         exchange,
         faults,
+        senders,
         session,
         speakers,
     )
@@ -208,6 +211,23 @@ def simulate(
 
     known = named(vendor)
     vendor = known.name if known else vendor
+    terms = session.Terms(token=token or None)
+    listed = None if symbols is None else symbols.split(",")
+    recorded: simulate_replay.Day | None = None
+    if day is not None or ticks or spool is not None or daily is not None:
+        recorded = simulate_replay.open_day(
+            day,
+            vendor=_known(vendor, speakers.SPEAKERS, speakers.RESTS, senders.SENDERS),
+            ticks=ticks,
+            daily=daily,
+            spool=spool,
+            symbols=listed,
+            begin=start,
+            end=end,
+            speed=speed,
+            terms=terms,
+            seed=seed,
+        )
     if post_to is not None:
         from edc_pipeline.cli.simulate_posting import post_ticks  # noqa: PLC0415
 
@@ -221,30 +241,14 @@ def simulate(
             seconds=seconds,
             events=events,
             as_json=as_json,
+            recorded=recorded,
         )
         _end(interrupted)
         return
     rest: RestServer | None = None
-    terms = session.Terms(token=token or None)
-    listed = None if symbols is None else symbols.split(",")
     say: simulate_words.Say = (
         simulate_words.JsonLines() if as_json else simulate_words.Text(sys.stdout.isatty())
     )
-    recorded: simulate_replay.Day | None = None
-    if day is not None or ticks or spool is not None or daily is not None:
-        recorded = simulate_replay.open_day(
-            day,
-            vendor=_known(vendor, speakers.SPEAKERS, speakers.RESTS),
-            ticks=ticks,
-            daily=daily,
-            spool=spool,
-            symbols=listed,
-            begin=start,
-            end=end,
-            speed=speed,
-            terms=terms,
-            seed=seed,
-        )
     try:
         if rest_port is not None or (vendor in speakers.RESTS and vendor not in speakers.SPEAKERS):
             from edc_pipeline.simulator import rest_server  # noqa: PLC0415 - aiohttp: 0.3 s
@@ -300,7 +304,10 @@ def simulate(
         raise _Usage(str(error)) from None
     # A client that leaves in the middle of a handshake is no news for a terminal.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    interrupted = asyncio.run(_serve(made, rest, say))
+    with ExitStack() as stack:
+        if recorded is not None and not as_json:
+            stack.enter_context(keys(partial(move, recorded.pacer)))
+        interrupted = asyncio.run(_serve(made, rest, say))
     if report is not None:
         simulate_replay.write_report(report, made.trouble.report)
     _end(interrupted)

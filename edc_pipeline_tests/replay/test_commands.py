@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from websockets.asyncio.client import connect
 
 from edc_pipeline_tests.cli.calling import edc, environment, start
@@ -178,6 +179,34 @@ def test_the_day_as_a_vendor_with_faults_and_a_report(made: Path, tmp_path: Path
     ]
     assert all(json.loads(d["body"])["data"][3] in ("spy", "aapl") for d in report)
     assert Counter(d["symbol"] for d in report).total() == 8
+
+
+def test_the_day_as_webhooks(made: Path, tmp_path: Path) -> None:
+    call: list[str | Path] = ["--day", DAY, "--daily", made / "daily", "--symbols", "SPY"]
+    tape = edc("replay", *call, "--speed", "max", "--json", cwd=tmp_path)
+    trades = [e for e in map(json.loads, tape.out.splitlines()) if e["event_type"] == "trade"]
+    got: list[dict[str, str]] = []
+
+    async def scenario() -> None:
+        async def hear(request: web.Request) -> web.Response:
+            got.append(json.loads(await request.text()))
+            return web.Response()
+
+        application = web.Application()
+        application.router.add_post("/{tail:.*}", hear)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/alerts"
+        words = ["simulate", "--vendor", "tradingview", "--post-to", url, "--replay", *call[1:]]
+        said = await asyncio.to_thread(edc, *words, cwd=tmp_path, EDC_SIM_TOKEN="a secret")
+        await runner.cleanup()
+        assert said.code == 0, said.err
+        assert f"{len(trades):,} accepted, 0 refused" in said.out
+
+    asyncio.run(scenario())
+    assert sorted(float(alert["close"]) for alert in got) == sorted(t["price"] for t in trades)
 
 
 @pytest.mark.parametrize(
