@@ -24,6 +24,17 @@ class Fault(ValueError):
     """This can't be an event; the message says why."""
 
 
+# Told of one frame; a hostile one can hold a million.
+_FAULTS_TOLD: Final = 20
+
+
+def add_fault(faults: list[str], told: str) -> None:
+    if len(faults) < _FAULTS_TOLD:
+        faults.append(told[:300])
+    elif len(faults) == _FAULTS_TOLD:
+        faults.append("and more")
+
+
 # Symbols whose spelling is remembered: a vendor has some 100,000, a subscription far fewer. None
 # that is longer than any, or a hostile sender could fill the memory with them.
 _KEPT: Final = 65_536

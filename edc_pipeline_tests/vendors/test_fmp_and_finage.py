@@ -126,3 +126,21 @@ def test_a_frame_without_its_feed_is_no_less_readable(case: Any) -> None:
     assert untold.outcome == told.outcome
     assert [e.event_type for e in untold.events] == [e.event_type for e in told.events]
     assert [e.ts_event for e in untold.events] == [e.ts_event for e in told.events]
+
+
+@pytest.mark.parametrize("vendor", ["massive", "finnhub", "finage", "fmp", "twelve_data"])
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (b"[", b"]"),
+        (b'{"type":"trade","data":[', b"]}"),
+        (b'{"status":"OK","tickers":[', b"]}"),
+        (b'{"results":[', b'],"next_url":"/v3/trades/AAPL?"}'),
+    ],
+)
+def test_a_frame_of_nothing_but_faults_does_not_tell_each(
+    vendor: str, begin: bytes, end: bytes
+) -> None:
+    reading = VENDORS[vendor].decoder(Subscription(""))(begin + b"1," * 100_000 + b"1" + end, 1)
+    assert reading.outcome == "quarantined"
+    assert sum(map(len, reading.faults)) < 10_000

@@ -27,6 +27,7 @@ from edc_pipeline.vendors.reading import (
     Fault,
     Instruments,
     Stamp,
+    add_fault,
     epoch_to_ns,
     side,
     status_means,
@@ -166,7 +167,7 @@ def decoder(subscription: Subscription) -> Decode:
                 reading.events += one.events
                 reading.control = one.control or reading.control
             except UNREADABLE as error:
-                reading.faults.append(f"last: {error}")
+                add_fault(reading.faults, f"last: {error}")
         return reading if parts else control("refused", "no such symbol")
 
     return decode

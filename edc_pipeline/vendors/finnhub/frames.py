@@ -23,6 +23,7 @@ from edc_pipeline.vendors.reading import (
     Instruments,
     Number,
     Stamp,
+    add_fault,
     epoch_to_ns,
     given,
     status_means,
@@ -145,7 +146,7 @@ def decoder(subscription: Subscription) -> Decode:
             try:
                 reading.events.append(trade(_PRINT.decode(part), received_at, feed))
             except UNREADABLE as error:
-                reading.faults.append(f"trade: {error}")
+                add_fault(reading.faults, f"trade: {error}")
         return reading if parts else control("notice", "a frame without trades")
 
     def quote(found: _AnyFrame, received_at: int) -> Reading:

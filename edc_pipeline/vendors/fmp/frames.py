@@ -22,6 +22,7 @@ from edc_pipeline.vendors.reading import (
     Instruments,
     Number,
     Stamp,
+    add_fault,
     epoch_to_ns,
     given,
     required,
@@ -172,7 +173,7 @@ def decoder(subscription: Subscription) -> Decode:
                 except msgspec.ValidationError:
                     reading.events += rest_quote(part, received_at)
             except UNREADABLE as error:
-                reading.faults.append(f"quote: {error}")
+                add_fault(reading.faults, f"quote: {error}")
         return reading
 
     return decode

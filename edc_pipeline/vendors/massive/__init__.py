@@ -63,7 +63,7 @@ _SUBSCRIBED: Final = re.compile(r"(?<!un)subscribed to: ?([^\s;,]+)")
 # No heartbeat is known of, and outside hours nothing is said; our own pings find a dead line.
 _STALE_AFTER_S: Final = 300.0
 # A frame is what has gathered while the server waited for its turn.
-_MAX_FRAME_BYTES: Final = 8 << 20
+_MAX_FRAME_BYTES: Final = 2 << 20
 _SYMBOLS_PER_REQUEST: Final = 100
 
 
@@ -196,7 +196,6 @@ def _snapshot(market: str, title: str, *event_types: EventType) -> FeedSpec:
         identity={event_type: rules[event_type] for event_type in event_types},
         check_options=_check_options(market + SNAPSHOT),
         all_symbols=False,
-        max_frame_bytes=_MAX_FRAME_BYTES,
         polling=Polling(
             requests=_requests,
             authorize=lambda key: Authorization(headers={"Authorization": f"Bearer {key}"}),

@@ -19,7 +19,7 @@ from edc_pipeline.vendors.contract import (
 from edc_pipeline.vendors.massive.responses import read_response
 from edc_pipeline.vendors.massive.rows import NOT_WANTED, Row, Status, readers
 from edc_pipeline.vendors.massive.symbols import class_of, to_symbol, to_ticker
-from edc_pipeline.vendors.reading import UNREADABLE, Instruments
+from edc_pipeline.vendors.reading import UNREADABLE, Instruments, add_fault
 
 _FRAME: Final = msgspec.json.Decoder(list[Row])
 _ONE: Final = msgspec.json.Decoder(Row)
@@ -82,7 +82,7 @@ def decoder(subscription: Subscription) -> Decode:
                 if kind in NOT_WANTED:
                     said.append(Control("not_wanted", kind))
                 else:
-                    reading.faults.append(f"{kind or 'event'}: {error}"[:300])
+                    add_fault(reading.faults, f"{kind or 'event'}: {error}")
         reading.control = _gravest(said)
         return reading
 

@@ -23,6 +23,7 @@ from edc_pipeline.vendors.reading import (
     Instruments,
     Number,
     Stamp,
+    add_fault,
     epoch_to_ns,
     given,
     required,
@@ -174,7 +175,7 @@ def _snapshot(found: _Response, received_at: int, instruments: _InstrumentsOf) -
             row = _TICKER.decode(part)
             reading.events += _of_ticker(row, received_at, instruments)
         except UNREADABLE as error:
-            reading.faults.append(f"ticker: {error}"[:300])
+            add_fault(reading.faults, f"ticker: {error}")
     if not reading.events and not reading.faults:
         return control("refused", "no such symbol, or nothing of it since midnight")
     return reading
@@ -306,7 +307,7 @@ def _past(
             }
             reading.events.append(_past_event(row, common))
         except UNREADABLE as error:
-            reading.faults.append(f"result: {error}"[:300])
+            add_fault(reading.faults, f"result: {error}")
     return reading
 
 

@@ -26,6 +26,7 @@ from edc_pipeline.vendors.reading import (
     Fault,
     Number,
     Stamp,
+    add_fault,
     epoch_to_ns,
     required,
     status_means,
@@ -152,7 +153,7 @@ def _of_several(frame: bytes, received_at: int, asset_classes: Mapping[str, Asse
                 symbol = found.symbol or ticker
                 reading.events += _quote(found, symbol, received_at, asset_classes)
         except UNREADABLE as error:
-            reading.faults.append(f"quote of {ticker!r:.40}: {error}")
+            add_fault(reading.faults, f"quote of {ticker!r:.40}: {error}")
     if not parts:
         return quarantined("neither a message nor a quote")
     if {"meta", "values"} <= parts.keys():
