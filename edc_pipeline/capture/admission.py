@@ -19,6 +19,7 @@ from edc_pipeline.events import (
 )
 from edc_pipeline.market_day import DayFinder, day_bounds, midnight_ns
 from edc_pipeline.vendors.contract import Columns, Reading, Session
+from edc_pipeline.vendors.reading import add_fault
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class Admission:
         self._before = midnight_ns(dt.date.fromordinal(last)) if knows[1] else NS_MAX + 1
 
     def _without_faulty(self, reading: Reading, received_at: int) -> list[AnyEvent]:
-        admitted = []
+        admitted: list[AnyEvent] = []
+        refused: list[AnyEvent] = []
         for event in reading.events:
             fault = first_fault(event)
             if fault is None and not self._from <= event.ts_event < self._before:
@@ -92,9 +94,10 @@ class Admission:
             if fault is None:
                 admitted.append(event)
             else:
-                reading.faults.append(fault)
+                add_fault(reading.faults, fault)
                 if event.seq >= 0:  # it came: its number must not be taken for missing
-                    reading.refused += (event,)
+                    refused.append(event)
+        reading.refused += tuple(refused)
         return admitted
 
     def _beyond_horizon(self, ts_event: int, received_at: int) -> str:

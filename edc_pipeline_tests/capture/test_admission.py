@@ -21,7 +21,14 @@ INFINITE = float("inf")
 numbers = st.floats() | st.sampled_from([0.0, -0.0, INFINITE, -INFINITE, 1e308])
 texts = st.sampled_from(["", "SPY", "Ω", "\x00", "a\u2028b", "x" * 64, "x" * 128, "x" * 129])
 stamps = st.integers(NS_MIN - 2, NS_MAX + 2) | st.sampled_from([NS_MIN, NS_MAX])
-shared: dict[str, Any] = {"symbol": texts, "venue": texts, "event_id": texts, "ts_event": stamps}
+numbered = st.sampled_from([-2, -1, 0, 7, NS_MAX, NS_MAX + 1])
+shared: dict[str, Any] = {
+    "symbol": texts,
+    "venue": texts,
+    "event_id": texts,
+    "ts_event": stamps,
+    "seq": numbered,
+}
 any_event = st.one_of(
     st.builds(trade, **shared, price=numbers, size=numbers, conditions=texts),
     st.builds(
@@ -72,3 +79,11 @@ def test_one_faulty_event_does_not_cost_the_others_of_its_frame() -> None:
     reading = Admission(7).admit(Reading([*events, trade()]), NOON)
     assert [event.occurrence for event in reading.events] == [0, 1]
     assert [fault.split(":")[0] for fault in reading.faults] == ["price", "ts_event"]
+
+
+def test_a_frame_of_faulty_events_tells_some_and_keeps_every_number() -> None:
+    events: list[AnyEvent] = [trade(seq=n, price=INFINITE) for n in range(20_000)]
+    reading = Admission(7).admit(Reading(events), NOON)
+    assert reading.events == []
+    assert len(reading.faults) == 21
+    assert [event.seq for event in reading.refused] == list(range(20_000))
