@@ -276,6 +276,8 @@ def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
     if not life.marks.exists():
         return
     marks = life.marks.read_bytes()
+    if len(marks) < 64 + _MARKS * _MARK.size:
+        return  # killed before there was room for marks: nothing was received
     life.collector = marks[:_IN_FLIGHT].rstrip(b"\0").decode()
     (syncing_since,) = struct.unpack_from("<q", marks, _IN_FLIGHT)
     if syncing_since:
