@@ -296,7 +296,8 @@ class Webhook(_Tree):
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     body_kib: Annotated[int, Field(ge=1, le=10_240)] = 256
     at_once: Annotated[int, Field(ge=1, le=1_000)] = 64  # connections
-    per_second: Annotated[float, Field(gt=0, le=10_000)] = 50.0  # deliveries to one feed
+    # Deliveries to one feed. What came is remembered for ten minutes: 0.2 kB each.
+    per_second: Annotated[float, Field(gt=0, le=500)] = 50.0
     read_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0  # for head and body each
 
     @model_validator(mode="after")

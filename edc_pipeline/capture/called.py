@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from edc_pipeline.capture.connection import Host
-from edc_pipeline.capture.delivered import WINDOW_S, Delivered, read_kept, write_kept
+from edc_pipeline.capture.delivered import (
+    WINDOW_S,
+    Delivered,
+    Look,
+    durable_of,
+    read_kept,
+    write_kept,
+)
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.settings import Feed
@@ -77,6 +84,8 @@ class CalledFeeds:
         self._open = False
         self._delivered: dict[str, Delivered] = {}
         self._kept: dict[str, dict[bytes, int]] = {}
+        self._closed = asyncio.Event()
+        self._remembered = 0  # as the file has it
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -159,24 +168,35 @@ class CalledFeeds:
         return known
 
     async def _keep_forever(self) -> None:
-        while True:
-            await asyncio.sleep(_KEEP_EVERY_S)
+        """Until closed, and then once more. Never cancelled: a thread would go on writing."""
+        while not self._closed.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), _KEEP_EVERY_S)
             await self._keep()
 
     async def _keep(self) -> None:
-        kept = {name: of.to_keep() for name, of in self._delivered.items()}
+        remembered = sum(of.remembered for of in self._delivered.values())
+        if remembered == self._remembered:
+            return
+        looks = {name: of.look() for name, of in self._delivered.items()}
         try:
-            await asyncio.to_thread(write_kept, self._spool, {**self._kept, **kept})
+            if await asyncio.to_thread(self._write, looks):
+                self._remembered = remembered
         except OSError as error:
             log.warning("can't keep which deliveries came: %s", error.strerror)
+
+    def _write(self, looks: Mapping[str, Look]) -> bool:
+        """Whether that was all: what is not durable yet waits for the next time."""
+        kept = {name: durable_of(look) for name, look in looks.items()}
+        write_kept(self._spool, {**self._kept, **kept})
+        return all(len(kept[name]) == len(look) for name, look in looks.items())
 
     async def close(self) -> None:
         """No more calls; those under way are answered. While the journal still commits."""
         await self._listener.stop()
         if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
-            await self._keep()
+            self._closed.set()
+            await self._keeping
 
 
 async def unless(stop: asyncio.Event, event: asyncio.Event) -> bool:

@@ -74,7 +74,7 @@ def daily_rows(settings: Settings, tmp_path: Path) -> list[tuple[str, str, float
 def test_what_senders_post_is_in_the_daily_files(tmp_path: Path) -> None:
     async def scenario() -> None:
         feeds = {"alerts": ALERTS, "fills": SIGNED, "prints": POSTS}
-        settings = settings_for(tmp_path, feeds, per_second=1000)
+        settings = settings_for(tmp_path, feeds, per_second=500)
         alerts, fills = posts(TradingView(TRADINGVIEW_SECRET)), posts(Signed(SIGNED_SECRET))
         prints = posts(Finnhub(FINNHUB_SECRET))
         assert len(alerts) == len(fills) == len(prints) > 10
@@ -347,7 +347,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_captured(tmp_path: Path
 
 
 def test_a_newcomer_takes_the_port_with_the_spool(tmp_path: Path) -> None:
-    config = written(tmp_path, {"fills": SIGNED}, per_second=1000)
+    config = written(tmp_path, {"fills": SIGNED}, per_second=500)
     settings = load(config, ENVIRON)
     signed, spool = Signed(SIGNED_SECRET), settings.spool
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.capture.delivered import WINDOW_S, Delivered, read_kept, write_kept
+from edc_pipeline.capture.delivered import WINDOW_S, Delivered, durable_of, read_kept, write_kept
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.spool.layout import DELIVERED
@@ -50,7 +50,7 @@ def test_it_is_bounded() -> None:
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_only_what_is_durable_is_kept_over_a_restart(tmp_path: Path, durable: bool) -> None:
-    write_kept(tmp_path, {"alerts": run_with(durable=durable).to_keep()})
+    write_kept(tmp_path, {"alerts": durable_of(run_with(durable=durable).look())})
     next_life = Delivered(10)
     next_life.recall(read_kept(tmp_path).get("alerts", {}))
     found = next_life.find(["a"], 2_000)

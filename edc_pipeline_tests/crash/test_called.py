@@ -53,7 +53,7 @@ async def wait_for_port(port: int, capture: subprocess.Popen[str]) -> None:
 
 
 def test_nothing_that_was_acknowledged_is_lost_and_nothing_is_twice(tmp_path: Path) -> None:
-    config = written(tmp_path, {"fills": SIGNED}, per_second=1000)
+    config = written(tmp_path, {"fills": SIGNED}, per_second=500)
     settings = load(config, ENVIRON)
     luck, sent = random.Random(4), deliveries()
 
