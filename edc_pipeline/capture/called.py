@@ -28,8 +28,8 @@ from edc_pipeline.capture.delivered import (
 )
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.settings import Feed
 from edc_pipeline.settings import Webhook as Rules
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.webhook import (
     Answer,
     Call,

@@ -36,7 +36,8 @@ from edc_pipeline.capture.supply import Supply
 from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule, market_of
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_hours import is_open
-from edc_pipeline.settings import Feed, Settings
+from edc_pipeline.settings import Settings
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Session
@@ -289,6 +290,7 @@ class Collector:
         )
         self._journal.new_line(line)
         self._of_line.append(state)
+        state.key = self._settings.secret(feed)
         return line
 
     def fell_silent(

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.settings import Feed
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.contract import Heard, Speech
 from edc_pipeline.vendors.contract import ChangesInPlace, ReadMany, Session, both
 from edc_pipeline.vendors.shards import WHOLE, Shard
@@ -189,7 +189,7 @@ class FeedConnection:
 
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
-        reason, self.reconnect = self.reconnect or reason, ""
+        reason, self.reconnect = self.state.without_key(self.reconnect or reason), ""
         self.standing_since_s = None
         self.ending.clear()
         if stood and self.line is not None:

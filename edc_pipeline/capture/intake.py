@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _DELIVERS: Final = Heard(data=True)
 # Frames of one read from which it pays to look at them together.
 _MANY: Final = 12
+_SHORTEST_KEY: Final = 6  # characters; every shorter one is part of many a word
 # Gaps that may wait for one flush. Numbers that are not contiguous where the vendor says so would
 # make every message a gap; what is beyond is told as one.
 _MOST_GAPS: Final = 10_000
@@ -49,6 +50,7 @@ class FeedState:
     last_frame_at: int | None = None
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
+    key: str = field(default="", repr=False)  # to be told apart from what a vendor says
     gave_up: str = ""
     removed: bool = False  # from feeds.yaml, while capture ran
     # By the number of the shard, where the feed's symbols are shared out over connections; else 0.
@@ -82,6 +84,13 @@ class FeedState:
     @property
     def gaps_begun(self) -> int:
         return self.gaps_of.total()
+
+    def without_key(self, words: str) -> str:
+        """A vendor may say the key that it refuses; logs and reports must not."""
+        for part in {self.key, *self.key.split(":")}:
+            if len(part) >= _SHORTEST_KEY:
+                words = words.replace(part, "<key>")
+        return words
 
     @property
     def word(self) -> str:
@@ -312,19 +321,19 @@ class Intake:
 
 def tell_problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
     """The vendor refused something: an alarm in every case, the end of the feed in one."""
-    name = state.source.name
+    name, detail = state.source.name, state.without_key(said.detail)
     match said.kind:
         case "fatal":
-            log.error("%s: refused for good: %s", name, said.detail)
-            return Heard(give_up=f"the vendor refused: {said.detail}")
+            log.error("%s: refused for good: %s", name, detail)
+            return Heard(give_up=f"the vendor refused: {detail}")
         case "refused":
-            state.last_problem = state.subscription = f"subscription refused: {said.detail}"
+            state.last_problem = state.subscription = f"subscription refused: {detail}"
             state.symbol_refused = True
             log.error("%s: %s", name, state.last_problem)
         case "ending":
-            log.info("%s: the vendor will end this connection: %s", name, said.detail)
+            log.info("%s: the vendor will end this connection: %s", name, detail)
             return Heard(replies=replies, ending=True)
         case _:
-            state.last_problem = f"vendor error: {said.detail}"
+            state.last_problem = f"vendor error: {detail}"
             log.warning("%s: %s", name, state.last_problem)
     return Heard(replies=replies)

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from edc_pipeline.capture.connection import FeedConnection, Host
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.watch import WatchedLine
-from edc_pipeline.settings import Feed
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.backoff import Backoff
 from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.websocket import Endpoint, keep_connected

@@ -25,7 +25,7 @@ from edc_pipeline.events import AssetClass
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
 from edc_pipeline.market_hours import hours
 from edc_pipeline.polling_plan import Plan, PollHours, budgets_of
-from edc_pipeline.settings import Feed
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.budget import Limit
 from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.http_get import Get

@@ -36,7 +36,8 @@ from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.events import EVENT_CLASSES, AnyEvent, EventType, content_key
 from edc_pipeline.market_day import DayFinder
-from edc_pipeline.settings import Capture, Feed
+from edc_pipeline.settings import Capture
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.spool.layout import (
     RETRY_LOCK,
     batch_name,

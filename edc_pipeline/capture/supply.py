@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.place import Place
-from edc_pipeline.settings import Feed
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.spool.ledger import Source
 from edc_pipeline.vendors.shards import Shard, share_out
 

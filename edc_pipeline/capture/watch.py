@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.silence import FEED, SYMBOL, Rhythm, SilenceRule, SymbolRhythms
 from edc_pipeline.market_hours import is_open
-from edc_pipeline.settings import Feed
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.vendors.contract import FeedSpec
 
 log = logging.getLogger(__name__)

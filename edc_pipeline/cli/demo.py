@@ -126,7 +126,8 @@ def _summary(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _settings(folder: Path, urls: dict[str, str]) -> Settings:
-    from edc_pipeline.settings import Feed, Settings  # noqa: PLC0415 - heavy
+    from edc_pipeline.settings import Settings  # noqa: PLC0415 - heavy
+    from edc_pipeline.settings_of_feeds import Feed  # noqa: PLC0415
 
     def feed(product: str, *symbols: str, **told: Any) -> Feed:
         return Feed(vendor="tiingo", feed=product, symbols=symbols, url=urls[product], **told)

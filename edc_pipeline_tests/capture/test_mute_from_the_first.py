@@ -18,7 +18,8 @@ from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.capture.watch import WATCH, FeedWatch, market_of
 from edc_pipeline.market_day import MARKET_ZONE
-from edc_pipeline.settings import Feed, Settings
+from edc_pipeline.settings import Settings
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.vendors import VENDORS

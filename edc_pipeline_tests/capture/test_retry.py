@@ -250,7 +250,7 @@ def test_a_flush_that_is_not_in_the_ledger_is_left_alone(
 def test_a_connection_that_the_file_does_not_tell_is_read_as_the_feed_is_set_now(
     tmp_path: Path, mend: Mends
 ) -> None:
-    from edc_pipeline.settings import Feed  # noqa: PLC0415
+    from edc_pipeline.settings_of_feeds import Feed  # noqa: PLC0415
 
     ledger, queues = Ledger(tmp_path), Queues()
     ledger.collector_started("c0", NOON)
