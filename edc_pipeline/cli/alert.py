@@ -9,7 +9,7 @@ import click
 from edc_pipeline.cli import options
 
 
-@click.group()
+@click.group(epilog="Example: EDC_ALERT_URLS=ntfy://my-topic edc alert test")
 def alert() -> None:
     """What is told to a person who does not look."""
 
