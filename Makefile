@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo chart test crash bench-capture soak lint pictures clean
+.PHONY: help install dev demo chart test crash bench-capture bench-consolidation soak lint pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -42,6 +42,11 @@ crash: $(VENV)/.dev
 # Capture beside a plain implementation, as ratios. More rounds: make bench-capture ARGS="--rounds 7"
 bench-capture: $(VENV)/.core
 	@$(BIN)/python benchmarks/capture.py $(ARGS)
+
+# Spool → verified daily file beside plain pandas. Other sizes: make bench-consolidation ROWS=1000000
+# The curve of the cost over the size: ARGS="--sizes 100000,1000000,10000000 --no-plain"
+bench-consolidation: $(VENV)/.dev
+	@$(BIN)/python benchmarks/consolidation.py --rows $(or $(ROWS),10000000) $(ARGS)
 
 # Thirty minutes at 20,000 events/s: memory, handles, every frame accounted for.
 soak: $(VENV)/.core

@@ -23,6 +23,11 @@ class Consolidation(Tree):
     """How a day becomes a file."""
 
     codec: Literal["blosc2-lz4", "zstd", "zlib"] = "blosc2-lz4"
+    # How rows lie in the file. By symbol, one symbol's day is read in milliseconds, and a stretch
+    # of time over all symbols is not.
+    order: Literal["time", "symbol"] = "time"
+    # What a consolidation may use; a larger day goes over the disk.
+    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*(MiB|GiB|MB|GB)$")] = "1GiB"
     versions: Annotated[int, Field(ge=0, le=100)] = 3
     # New York time at which yesterday is consolidated and may be sealed: past midnight, plus room
     # for late data.

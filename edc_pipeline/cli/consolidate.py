@@ -58,6 +58,16 @@ def _day(_context: click.Context, _parameter: click.Parameter, value: str) -> dt
     help="zlib is read by h5py without hdf5plugin.",
 )
 @click.option(
+    "--order",
+    type=click.Choice(("time", "symbol")),
+    default="time",
+    show_default=True,
+    help="How rows lie: by symbol, one symbol's day is read in milliseconds.",
+)
+@click.option(
+    "--memory", default="1GiB", show_default=True, help="What may be used, e.g. 512MiB or 2GiB."
+)
+@click.option(
     "--versions",
     type=click.IntRange(min=0),
     default=3,
@@ -72,6 +82,8 @@ def consolidate(
     day: dt.date,
     event_type: EventType | None,
     codec: str,
+    order: str,
+    memory: str,
     versions: int,
     as_json: bool,
 ) -> None:
@@ -81,9 +93,13 @@ def consolidate(
     events are missing, or a ledger does not balance.
     """
     from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
-    from edc_pipeline.consolidation import CannotConsolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation import CannotConsolidate, bytes_of  # noqa: PLC0415
     from edc_pipeline.consolidation import consolidate as make  # noqa: PLC0415
 
+    try:
+        size = bytes_of(memory)
+    except CannotConsolidate as error:
+        raise click.BadParameter(str(error), param_hint="--memory") from None
     console = terminal.console(stderr=as_json)
     made: list[Consolidated] = []
     not_made: dict[str, CannotConsolidate] = {}
@@ -94,6 +110,8 @@ def consolidate(
                     make(
                         *(spool, out, each, day),
                         codec=codec,  # type: ignore[arg-type] # click has checked it
+                        order=order,  # type: ignore[arg-type] # so is this
+                        memory=size,
                         versions=versions,
                         progress=progress,
                     )

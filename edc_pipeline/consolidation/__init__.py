@@ -1,7 +1,7 @@
 """Spool → daily file: dedupe, order, write, verify, certificate.
 
-    micro-batches ─plan─► inputs, ledger ─read─► rows ─identity─► kept, ordered rows
-                                        ─h5_write─► daily file + certificate ─seal─► in its place
+    micro-batches ─plan─► inputs, ledger ─slices─► rows ─identity─► kept, ordered rows
+        ─h5_write─► daily file + certificate ─read_back─► verified ─seal─► in its place
 
 `verification` re-reads a daily file and trusts nothing; `glance` shows one and trusts it.
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
@@ -17,22 +17,27 @@ from edc_pipeline.consolidation.day_state import sealing_ns, state_of_day
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
-from edc_pipeline.consolidation.make import Consolidated, consolidate
-from edc_pipeline.consolidation.names import CODECS, Codec, daily_file
+from edc_pipeline.consolidation.make import Consolidated, bytes_of, consolidate
+from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order, daily_file
+from edc_pipeline.consolidation.progress import Progress, told_every
 from edc_pipeline.consolidation.verification import Finding, Verification, verify
 
 __all__ = [
     "CODECS",
+    "ORDERS",
     "CannotConsolidate",
     "Certificate",
     "Codec",
     "Consolidated",
     "Finding",
     "NoCertificate",
+    "Order",
+    "Progress",
     "Rules",
     "StateOfDay",
     "Summary",
     "Verification",
+    "bytes_of",
     "consolidate",
     "daily_file",
     "identity_rules",
@@ -40,5 +45,6 @@ __all__ = [
     "sealing_ns",
     "state_of_day",
     "summary",
+    "told_every",
     "verify",
 ]

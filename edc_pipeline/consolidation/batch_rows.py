@@ -1,95 +1,139 @@
-"""Micro-batches → rows. A file that does not hold what it says is set aside with the reason."""
+"""A micro-batch → its rows. A file that does not hold what it says is set aside with the reason."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
 
-import polars as pl
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from edc_pipeline.consolidation.certificate import Input, SetAside
+from edc_pipeline.consolidation.certificate import Input
 from edc_pipeline.consolidation.layout import FORBIDDEN_TEXT
-from edc_pipeline.consolidation.plan import Batch, Plan, reason_of
-from edc_pipeline.events import COLUMNS, EventType
+from edc_pipeline.consolidation.plan import Batch
+from edc_pipeline.consolidation.rows import Part
+from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.spool.micro_batch import SCHEMAS, UnreadableBatch, read_micro_batch
+from edc_pipeline.spool.micro_batch import DAMAGE, SCHEMAS, Footer, UnreadableBatch, is_whole
+
+_FORBIDDEN: Final = tuple(character.encode() for character in FORBIDDEN_TEXT)
 
 
-@dataclass(frozen=True)
-class Read:
-    rows: pl.DataFrame
-    inputs: list[Input]
-    set_aside: list[SetAside]
+def read_batch(batch: Batch, event_type: EventType, day: dt.date) -> tuple[Part, Input]:
+    """The rows of one micro-batch and what was read, hashed from the very bytes that were decoded.
 
-
-def read_rows(plan: Plan, advance: Callable[[int], None]) -> Read:
-    """All rows of a plan. `advance` is told the rows of each micro-batch once it is read."""
-    parts: list[pa.Table] = [SCHEMAS[plan.event_type].empty_table()]
-    inputs: list[Input] = []
-    set_aside = list(plan.set_aside)
-    for batch in plan.batches:
-        try:
-            parts.append(read_checked(batch, plan.event_type, plan.day))
-            inputs.append(batch.input)
-        except (UnreadableBatch, OSError) as error:
-            reason = reason_of(error, batch.path)
-            set_aside.append(SetAside(name=batch.path.name, reason=reason, rows=batch.footer.rows))
-        advance(batch.footer.rows)
-    rows = pl.from_arrow(pa.concat_tables(parts))
-    assert isinstance(rows, pl.DataFrame)
-    return Read(rows, inputs, sorted(set_aside, key=lambda s: s.name))
-
-
-def read_checked(batch: Batch, event_type: EventType, day: dt.date) -> pa.Table:
-    """The rows of one micro-batch, and `UnreadableBatch` if they are not what it says.
-
-    Checksums guard the pages but not the footer, so what the footer says is held against the rows.
+    `UnreadableBatch` if they are not what the footer says; OSError if it is not there any more.
     """
+    image = batch.path.read_bytes()
     name, footer = batch.path.name, batch.footer
+    whole = is_whole(image)
+    if whole is False:
+        raise UnreadableBatch(f"{name}: its bytes do not agree with their checksum: it is damaged")
     try:
-        table = read_micro_batch(batch.path, event_type)
-        table.validate(full=True)  # among others, that text is UTF-8
-    except (pa.ArrowException, ValueError) as error:
+        # A whole file needs none of its pages checked, and its footer can be taken at its word.
+        part = _decode(image, event_type, footer, check_pages=whole is None)
+    except DAMAGE as error:
         raise UnreadableBatch(f"{name}: {error}") from error
-    empty = [column for column in table.column_names if table[column].null_count]
+    _check(part, name, footer, day)
+    digest = hashlib.sha256(image).hexdigest()
+    return part, Input(name=name, rows=footer.rows, bytes=len(image), sha256=digest)
+
+
+def _decode(image: bytes, event_type: EventType, footer: Footer, *, check_pages: bool) -> Part:
+    schema, text = SCHEMAS[event_type], _text_columns(event_type)
+    file = pq.ParquetFile(
+        pa.BufferReader(image), read_dictionary=text, page_checksum_verification=check_pages
+    )
+    found = file.schema_arrow
+    if found.names != schema.names or any(
+        _stored(f.type) != schema.field(f.name).type for f in found
+    ):
+        raise ValueError(f"its columns are {found.remove_metadata().to_string()[:500]}")
+    constants = {} if check_pages else footer.constants
+    table = file.read([n for n in schema.names if n not in constants], use_threads=False)
+    return Part(table.num_rows, {n: _one(table[n]) for n in table.column_names}, constants)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+@lru_cache
+def _text_columns(event_type: EventType) -> list[str]:
+    return [field.name for field in SCHEMAS[event_type] if pa.types.is_string(field.type)]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        return whole.chunk(0) if whole.num_chunks else pa.array([], column.type)
+    return whole
+
+
+def _check(part: Part, name: str, footer: Footer, day: dt.date) -> None:
+    empty = [column for column, values in part.arrays.items() if values.null_count]
     if empty:
         raise UnreadableBatch(f"{name}: nulls in {', '.join(empty)}")
-    if table.num_rows != footer.rows:
-        raise UnreadableBatch(f"{name}: {table.num_rows} rows, its footer says {footer.rows}")
-    if not table.num_rows:
-        return table
-    _check_span(table, name, day)
-    _check_text(table, name, event_type)
-    feeds = table.group_by(["vendor", "feed"]).aggregate([([], "count_all")]).to_pylist()
-    by_feed = {f"{f['vendor']}/{f['feed']}": f["count_all"] for f in feeds}
+    if part.rows != footer.rows:
+        raise UnreadableBatch(f"{name}: {part.rows} rows, its footer says {footer.rows}")
+    if not part.rows:
+        return
+    stamps = part.arrays["ts_event"].to_numpy()
+    low, high = int(stamps.min()), int(stamps.max())
+    first, end = day_bounds(day)
+    if not first <= low <= high < end:
+        raise UnreadableBatch(f"{name}: events from {low} to {high} ns are not all of {day}")
+    for column, word in part.constants.items():
+        _check_words(name, column, [word])
+    for column, values in part.arrays.items():
+        if pa.types.is_dictionary(values.type):
+            _check_dictionary(name, column, values)
+    by_feed = _rows_by_feed(part)
     if by_feed != footer.rows_by_feed:
         raise UnreadableBatch(f"{name}: rows {by_feed}, its footer says {footer.rows_by_feed}")
-    return table
 
 
-def _check_span(table: pa.Table, name: str, day: dt.date) -> None:
-    first, end = day_bounds(day)
-    span = pc.min_max(table["ts_event"]).as_py()
-    if not first <= span["min"] <= span["max"] < end:
-        raise UnreadableBatch(
-            f"{name}: events from {span['min']} to {span['max']} ns are not all of {day}"
-        )
+def _check_dictionary(name: str, column: str, values: Any) -> None:
+    try:
+        values.dictionary.validate(full=True)  # among others, that text is UTF-8
+    except pa.ArrowException as error:
+        raise UnreadableBatch(f"{name}: {column}: {error}") from error
+    content = values.dictionary.buffers()[2]
+    if content is not None and any(c in memoryview(content).tobytes() for c in _FORBIDDEN):
+        _check_words(name, column, values.dictionary.to_pylist())
 
 
-def _check_text(table: pa.Table, name: str, event_type: EventType) -> None:
-    for column in COLUMNS[event_type]:
-        if column.stored == "text":
-            for character in FORBIDDEN_TEXT:
-                _refuse(pc.match_substring(table[column.name], character), table, column.name, name)
+def _check_words(name: str, column: str, words: Iterable[str]) -> None:
+    for word in words:
+        if any(character in word for character in FORBIDDEN_TEXT):
+            raise UnreadableBatch(
+                f"{name}: {column} {word!r} holds a control character that a daily file cannot keep"
+            )
 
 
-def _refuse(bad: Any, table: pa.Table, column: str, name: str) -> None:
-    if pc.any(bad).as_py():
-        value = table[column].filter(bad)[0].as_py()
-        raise UnreadableBatch(
-            f"{name}: {column} {value!r} holds a control character that a daily file cannot keep"
-        )
+def _rows_by_feed(part: Part) -> dict[str, int]:
+    vendors, vendor = _codes(part, "vendor")
+    feeds, feed = _codes(part, "feed")
+    if len(vendors) == len(feeds) == 1:
+        return {f"{vendors[0]}/{feeds[0]}": part.rows}
+    both, counts = np.unique(vendor * np.int64(len(feeds)) + feed, return_counts=True)
+    by_feed: dict[str, int] = {}
+    for pair, n in zip(both.tolist(), counts.tolist(), strict=True):
+        product = f"{vendors[pair // len(feeds)]}/{feeds[pair % len(feeds)]}"
+        by_feed[product] = by_feed.get(product, 0) + n
+    return by_feed
+
+
+def _codes(part: Part, name: str) -> tuple[list[str], Any]:
+    if name in part.constants:
+        return [part.constants[name]], np.int64(0)
+    values = part.arrays[name]
+    return values.dictionary.to_pylist(), values.indices.to_numpy()

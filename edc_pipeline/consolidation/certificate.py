@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from edc_pipeline.consolidation.names import CERTIFICATE, Codec
+from edc_pipeline.consolidation.names import CERTIFICATE, Codec, Order
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import EventType
 
-CERTIFICATE_VERSION: Final = 1
+CERTIFICATE_VERSION: Final = 2  # 1: another content hash, no `order`
 _LISTS: Final = ("inputs", "set_aside", "gaps", "frames", "events_out")
 
 
@@ -70,6 +70,8 @@ class SetAside(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     reason: str
     rows: int | None = None  # where its footer could still be read
+    bytes: int | None = None
+    sha256: str = ""
 
 
 class GapEntry(msgspec.Struct, kw_only=True, frozen=True):
@@ -119,10 +121,11 @@ class Certificate(msgspec.Struct, kw_only=True, frozen=True):
     event_type: EventType
     day: str
     codec: Codec
+    order: Order = "time"
     rows_in: int
     rows: int
     duplicates: Duplicates
-    near_duplicates: int
+    near_duplicates: int  # the dataset `/near_duplicates` lists their rows
     content_hash: str
     symbols: int
     first_event: int | None  # ts_event, ns UTC; None for a day without rows

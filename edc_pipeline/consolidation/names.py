@@ -19,7 +19,13 @@ from edc_pipeline.events import EVENT_TYPES, EventType
 Codec = Literal["blosc2-lz4", "zstd", "zlib"]
 CODECS: Final[tuple[Codec, ...]] = get_args(Codec)
 
-CERTIFICATE: Final = "certificate"  # dataset in the file's root, beside the table's group
+Order = Literal["time", "symbol"]
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+
+# Datasets in the file's root, beside the table's group.
+CERTIFICATE: Final = "certificate"
+SYMBOLS: Final = "symbols"  # every symbol, its rows, its first row
+NEAR_DUPLICATES: Final = "near_duplicates"  # rows whose id another row has with other content
 
 _NAME: Final = re.compile(
     rf"consol_feeds_(?P<event_type>{'|'.join(EVENT_TYPES)})_(?P<day>\d{{4}}_\d\d_\d\d)\.h5"

@@ -1,21 +1,23 @@
 """What there is to consolidate: the micro-batches of a day by their footers, and the ledger.
 
-No row is read here. Cutting the day into time slices by the footers' `min_ts_event` and
-`max_ts_event` belongs here too, once a day no longer fits into memory.
+No row is read here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import sqlite3
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edc_pipeline.consolidation.certificate import (
+    Certificate,
     EventsOut,
     Frames,
     GapEntry,
@@ -24,7 +26,7 @@ from edc_pipeline.consolidation.certificate import (
 )
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.events import EventType
-from edc_pipeline.market_day import day_bounds
+from edc_pipeline.market_day import day_bounds, parse_day
 from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import Footer, UnreadableBatch, read_footer
@@ -34,13 +36,13 @@ from edc_pipeline.spool.owner import current_owner
 # looks in between sees too many rows, so look again before saying so.
 _LOOKS: Final = 5
 _BETWEEN_LOOKS_S: Final = 0.2
+_HASHERS: Final = 2  # threads
 
 
 @dataclass(frozen=True)
 class Batch:
     path: Path
     footer: Footer
-    input: Input
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Plan:
 
 
 def make_plan(spool: Path, event_type: EventType, day: dt.date) -> Plan:
-    """List and hash the inputs. `CannotConsolidate` when there is nothing to read."""
+    """List the inputs by their footers. `CannotConsolidate` when there is nothing to read."""
     for look in range(_LOOKS):
         plan = _look(spool, event_type, day)
         if _agrees(plan) or look == _LOOKS - 1 or not current_owner(spool)[0]:
@@ -93,11 +95,51 @@ def _look(spool: Path, event_type: EventType, day: dt.date) -> Plan:
         try:
             footer = read_footer(path)
             _check_place(footer, path, event_type, day)
-            batches.append(Batch(path, footer, describe(path, footer.rows)))
+            batches.append(Batch(path, footer))
+        except FileNotFoundError:
+            continue  # compacted since: its rows are in another file
         except (UnreadableBatch, OSError) as error:
-            set_aside.append(SetAside(name=path.name, reason=reason_of(error, path)))
+            set_aside.append(put_aside(path, error))
     ledger = read_ledger(spool, event_type, day)
-    return Plan(spool, event_type, day, batches, set_aside, ledger)
+    return Plan(spool, event_type, day, _not_replaced(batches), set_aside, ledger)
+
+
+def _not_replaced(batches: list[Batch]) -> list[Batch]:
+    """Without the micro-batches that a compacted one holds and that are not removed yet."""
+    replaced = {name for batch in batches for name in batch.footer.replaces}
+    return [batch for batch in batches if batch.path.name not in replaced]
+
+
+def put_aside(path: Path, error: Exception, rows: int | None = None) -> SetAside:
+    try:
+        described = describe(path, 0)
+        size, digest = described.bytes, described.sha256
+    except OSError:
+        size, digest = None, ""
+    return SetAside(
+        name=path.name, reason=reason_of(error, path), rows=rows, bytes=size, sha256=digest
+    )
+
+
+def is_what_was_read(standing: Certificate, spool: Path) -> bool:
+    """Whether the micro-batches are those that a daily file was made from. No footer is read; the
+    files are hashed only where their names and sizes have not told already."""
+    day = parse_day(standing.day)
+    known: dict[str, tuple[int | None, str]] = {
+        **{i.name: (i.bytes, i.sha256) for i in standing.inputs},
+        **{s.name: (s.bytes, s.sha256) for s in standing.set_aside},
+    }
+    there = batch_files(spool, standing.event_type, day)
+    try:
+        if {p.name: p.stat().st_size for p in there} != {n: size for n, (size, _) in known.items()}:
+            return False
+        with ThreadPoolExecutor(_HASHERS) as pool:
+            return all(
+                found.sha256 == known[found.name][1]
+                for found in pool.map(describe, there, itertools.repeat(0), chunksize=64)
+            )
+    except OSError:
+        return False
 
 
 def describe(path: Path, rows: int) -> Input:

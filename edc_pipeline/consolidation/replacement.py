@@ -21,6 +21,7 @@ from edc_pipeline.durable_file import (
 )
 
 _LOOK_EVERY_S: Final = 0.05
+SCRATCH_SUFFIX: Final = ".scratch"  # a folder of what does not fit into memory
 
 
 @contextmanager
@@ -62,10 +63,14 @@ def remove_stale_temporaries(path: Path) -> None:
     for leftover in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError):
             leftover.unlink()
+    for folder in path.parent.glob(f".{path.name}.*{SCRATCH_SUFFIX}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def replace(path: Path, write: Callable[[Path], None], *, versions: int, keep: bool) -> None:
-    """Put what `write` makes in the place of `path`; with `keep`, the former stays as a version.
+def replace(
+    path: Path, write: Callable[[Path], None], *, versions: int, keep: Callable[[], bool]
+) -> None:
+    """Put what `write` makes in the place of `path`; if `keep`, the former stays as a version.
 
     The version is a second name of the former file, given before the new one takes its place: at
     every instant `path` is one or the other, and whoever has the former open reads on.
@@ -73,7 +78,7 @@ def replace(path: Path, write: Callable[[Path], None], *, versions: int, keep: b
 
     def write_and_keep(temporary: Path) -> None:
         write(temporary)
-        if keep and versions > 0:
+        if versions > 0 and keep():
             _keep_version(path)
 
     write_durably(path, write_and_keep)

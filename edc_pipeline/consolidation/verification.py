@@ -1,19 +1,17 @@
 """Is a daily file what it says? Re-reads everything, with no trust in whoever wrote it.
 
-The rows are read with h5py, not with the library that wrote them; identity is checked by another
-road than the one that settled it; the time index is asked through PyTables, as pandas does.
+The rows are read with h5py, not with the library that wrote them, block by block; identity is
+checked by another road than the one that settled it; the time index is asked through PyTables, as
+pandas does.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import polars as pl
-import pyarrow as pa
 
 from edc_pipeline.consolidation.balance import imbalances
 from edc_pipeline.consolidation.certificate import (
@@ -22,20 +20,24 @@ from edc_pipeline.consolidation.certificate import (
     NoCertificate,
     certificate_in,
 )
-from edc_pipeline.consolidation.content_hash import ContentHash
-from edc_pipeline.consolidation.h5_read import blocks, open_daily, table_in
+from edc_pipeline.consolidation.content_hash import ContentHash, FirstContentHash
+from edc_pipeline.consolidation.h5_read import StoredTable, blocks, open_daily, table_in
 from edc_pipeline.consolidation.layout import table_dtype, text_columns
-from edc_pipeline.consolidation.names import parse_daily_file
+from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS, parse_daily_file
 from edc_pipeline.consolidation.plan import describe, read_ledger
+from edc_pipeline.consolidation.read_back import index_fault, some_stamps, wrong_order
+from edc_pipeline.consolidation.rows import Array
+from edc_pipeline.consolidation.same_rows import SameRows
 from edc_pipeline.consolidation.seal import broken_seal
-from edc_pipeline.events import COLUMNS, SCHEMA_VERSION, EventType, content_columns
+from edc_pipeline.consolidation.words import factorized
+from edc_pipeline.events import COLUMNS, SCHEMA_VERSION
 from edc_pipeline.market_day import day_bounds, parse_day
 from edc_pipeline.spool.layout import batch_files
+from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer
 
 Severity = Literal["error", "warning"]
 
 _NAMED = 3  # so many examples are named in a finding
-_INDEX_PROBES = 64
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,10 +63,6 @@ class Verification(msgspec.Struct, kw_only=True):
         self.findings.append(Finding("warning", check, message))
 
 
-class _Unreadable(Exception):
-    pass
-
-
 def verify(path: Path, spool: Path | None = None) -> Verification:
     """What is wrong with a daily file, in words; with its spool, whether that still agrees.
 
@@ -80,7 +78,10 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
         with open_daily(path) as file:
             found.certificate = certificate_in(file, path.name)
             _check_name(path, found.certificate, found)
-            rows = _read_table(table_in(file, found.certificate.event_type), found)
+            rows = _read_rows(table_in(file, found.certificate.event_type), found)
+            if rows is not None:
+                _check_counts(rows, found.certificate, found)
+                _check_lists(file, rows, found.certificate, found)
     except NoCertificate as error:
         found.error("certificate", str(error))
         return found
@@ -90,8 +91,6 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
         return found
     certificate = found.certificate
     if rows is not None:
-        _check_identity(rows, certificate, found)
-        _check_counts(rows, certificate, found)
         _check_readers(path, rows, certificate, found)
     _check_numbers(certificate, found)
     if spool is not None:
@@ -114,8 +113,40 @@ def _check_name(path: Path, certificate: Certificate, found: Verification) -> No
         )
 
 
-def _read_table(table: Any, found: Verification) -> pl.DataFrame | None:
-    """Stream the rows through the checks that need no more than a block; None if misshapen."""
+class _Rows:
+    """What the rows of a table come to, block by block."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self.by_feed: dict[str, int] = {}
+        self.symbols: dict[bytes, tuple[int, int]] = {}  # symbol → (rows, first row)
+
+    def take(self, block: Array) -> None:
+        stamps = block["ts_event"]
+        low, high = int(stamps.min()), int(stamps.max())
+        self.first = low if self.first is None else min(self.first, low)
+        self.last = high if self.last is None else max(self.last, high)
+        vendors, vendor = factorized(block["vendor"])
+        feeds, feed = factorized(block["feed"])
+        product = vendor.astype(np.int64) * len(feeds) + feed
+        for at, n in enumerate(np.bincount(product, minlength=len(vendors) * len(feeds)).tolist()):
+            if n:
+                name = f"{vendors[at // len(feeds)].decode()}/{feeds[at % len(feeds)].decode()}"
+                self.by_feed[name] = self.by_feed.get(name, 0) + n
+        names, codes = factorized(block["symbol"])
+        counts = np.bincount(codes, minlength=len(names)).tolist()
+        first = np.zeros(len(names), np.int64)
+        first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+        for name_, n, at in zip(names, counts, first.tolist(), strict=True):
+            before = self.symbols.get(name_, (0, self.count + at))
+            self.symbols[name_] = (before[0] + n, before[1])
+        self.count += len(block)
+
+
+def _read_rows(table: Any, found: Verification) -> _Rows | None:
+    """Stream the rows through all checks; None if they are misshapen."""
     certificate = found.certificate
     assert certificate is not None
     event_type = certificate.event_type
@@ -127,39 +158,59 @@ def _read_table(table: Any, found: Verification) -> pl.DataFrame | None:
     ):
         found.error("table", f"its columns are {table.dtype}, not those of {event_type}")
         return None
-    content = ContentHash(event_type)
+    now = certificate.content_hash.startswith("edc2:")
+    content = ContentHash(event_type, certificate.order)
+    first_content = FirstContentHash(event_type)
     order = _Order(found)
-    parts = [_frame(np.empty(0, table.dtype), event_type)]
+    same = SameRows(event_type, table.dtype)
+    rows = _Rows()
     for block in blocks(table):
-        content.update(block)
+        (content if now else first_content).update(block)
         order.take(block)
-        try:
-            parts.append(_frame(block, event_type))
-        except UnicodeDecodeError as error:
-            found.error("content", f"a text is not UTF-8: {error}")
+        same.take(block)
+        rows.take(block)
+        if (fault := _not_utf8(block, widths)) is not None:
+            found.error("content", fault)
             return None
-    if content.result() != certificate.content_hash:
+    hashed = content.result(table.dtype) if now else first_content.result()
+    if hashed != certificate.content_hash:
         found.error(
             "content",
-            f"its rows hash to {content.result()}, its certificate says"
+            f"its rows hash to {hashed}, its certificate says"
             f" {certificate.content_hash}: they are not the rows that were written",
         )
-    return pl.concat(parts)
+    _check_identity(same, certificate, found)
+    return rows
+
+
+def _not_utf8(block: Array, widths: dict[str, int]) -> str | None:
+    for name in widths:
+        values = np.ascontiguousarray(block[name])
+        # ASCII is UTF-8, and nearly all there is.
+        if (values.view(np.uint8) < 128).all():
+            continue
+        for word in factorized(values)[0]:
+            try:
+                word.decode()
+            except UnicodeDecodeError as error:
+                return f"a text is not UTF-8: {error}"
+    return None
 
 
 class _Order:
-    """The index counts from 0; rows go by (ts_event, seq, created_at); all lie in the day."""
+    """The index counts from 0; rows go in the order certified; all lie in the day."""
 
     def __init__(self, found: Verification) -> None:
         assert found.certificate is not None
         self._found = found
+        self._order = found.certificate.order
         self._day = parse_day(found.certificate.day)
         self._bounds = day_bounds(self._day)
-        self._last: npt.NDArray[Any] | None = None
+        self._last: Array | None = None
         self._rows = 0
         self._said: set[str] = set()
 
-    def take(self, block: npt.NDArray[Any]) -> None:
+    def take(self, block: Array) -> None:
         start = self._rows
         self._rows += len(block)
         if not np.array_equal(block["index"], np.arange(start, self._rows)):
@@ -172,14 +223,14 @@ class _Order:
                 f"row {start + outside[0]} and {len(outside) - 1} more of its block happened"
                 f" outside {self._day} in New York",
             )
-        keys = block[["ts_event", "seq", "created_at"]]
-        if self._last is not None:
-            keys = np.concatenate([self._last, keys])
-            start -= 1
-        back = np.flatnonzero(_follows_late(keys))
+        if self._last is not None and len(
+            wrong_order(np.concatenate([self._last, block[:1]]), self._order)
+        ):
+            self._say("order", f"row {start} should come before the one above it")
+        back = wrong_order(block, self._order)
         if len(back):
-            self._say("order", f"row {start + back[0] + 1} should come before the one above it")
-        self._last = keys[-1:]
+            self._say("order", f"row {start + back[0]} should come before the one above it")
+        self._last = block[-1:].copy()
 
     def _say(self, check: str, message: str) -> None:
         if check not in self._said:
@@ -187,93 +238,57 @@ class _Order:
             self._found.error(check, message)
 
 
-def _follows_late(keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    late = np.zeros(len(keys) - 1, dtype=bool)
-    tied = np.ones(len(keys) - 1, dtype=bool)
-    for name in ("ts_event", "seq", "created_at"):
-        before, after = keys[name][:-1], keys[name][1:]
-        late |= tied & (after < before)
-        tied &= after == before
-    return late
-
-
-def _frame(block: npt.NDArray[Any], event_type: EventType) -> pl.DataFrame:
-    columns = {}
-    for column in COLUMNS[event_type]:
-        values = np.ascontiguousarray(block[column.name])
-        if column.stored == "text":
-            columns[column.name] = _text(values)
-        else:
-            columns[column.name] = pl.Series(values)
-    return pl.DataFrame(columns)
-
-
-def _text(values: npt.NDArray[np.bytes_]) -> pl.Series:
-    distinct, at = np.unique(values, return_inverse=True)
-    text = pa.array([value.decode("utf-8") for value in distinct.tolist()], pa.string())
-    series = pl.from_arrow(text.take(pa.array(at)))
-    assert isinstance(series, pl.Series)
-    return series
-
-
-# Identities under which no content stands twice.
-_ONCE: Final = ("id", "content")
-
-
-def _check_identity(rows: pl.DataFrame, certificate: Certificate, found: Verification) -> None:
+def _check_identity(same: SameRows, certificate: Certificate, found: Verification) -> None:
     """No two rows are equal without `created_at`, and copies are numbered 0, 1, 2 … in order."""
-    stamp = pl.when(pl.col("ts_source") != "receive").then(pl.col("ts_event")).alias("_stamp")
-    key = ["_stamp", *content_columns(certificate.event_type)[1:]]
-    rows = rows.with_row_index("_row").with_columns(stamp)
-    shared = pl.col("_stamp").is_null() | pl.col("_stamp").is_duplicated()
-    numbered = rows.filter(shared | (pl.col("occurrence") != 0)).with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int32).over(key).alias("_copy")
-    )
-    wrong = numbered.filter(pl.col("_copy") != pl.col("occurrence"))
-    for row in wrong.head(_NAMED).iter_rows(named=True):
+    same.finish()
+    for row in same.wrong[:_NAMED]:
         found.error(
             "identity",
-            f"row {row['_row']} ({row['symbol']}) is copy {row['_copy']} of its content and says"
-            f" occurrence {row['occurrence']}: a duplicate, or a copy that is missing",
+            f"row {row.row} ({row.symbol}) is copy {row.copy} of its content and says"
+            f" occurrence {row.occurrence}: a duplicate, or a copy that is missing",
         )
-    if wrong.height > _NAMED:
-        found.error("identity", f"and {wrong.height - _NAMED} more rows like these")
-    feed = pl.concat_str("vendor", pl.lit("/"), "feed")
-    kinds = {k: [f for f, n in certificate.feeds.items() if n.identity == k] for k in _ONCE}
-    repeated = rows.filter(
-        (
-            (feed.is_in(kinds["id"]) & (pl.col("event_id") != ""))
-            | (feed.is_in(kinds["content"]) & (pl.col("ts_source") != "receive"))
-        )
-        & (pl.col("occurrence") > 0)
-    )
-    if repeated.height:
+    if same.wrong_rows > _NAMED:
+        found.error("identity", f"and {same.wrong_rows - _NAMED} more rows like these")
+    # Identities under which no content stands twice.
+    once = {"id": same.repeated_ids, "content": same.repeated_stamps}
+    repeated = [once[n.identity][f] for f, n in certificate.feeds.items() if n.identity in once]
+    if sum(repeated):
         found.error(
-            "identity",
-            f"row {repeated['_row'][0]} and {repeated.height - 1} more repeat the id and the"
-            " content of another row",
+            "identity", f"{sum(repeated)} rows repeat the id and the content of another row"
         )
 
 
-def _check_counts(rows: pl.DataFrame, certificate: Certificate, found: Verification) -> None:
-    by_feed = {
-        f"{vendor}/{feed}": n
-        for vendor, feed, n in rows.group_by("vendor", "feed").len().iter_rows()
-    }
+def _check_counts(rows: _Rows, certificate: Certificate, found: Verification) -> None:
     facts: list[tuple[str, object, object]] = [
-        ("rows", rows.height, certificate.rows),
-        ("symbols", rows["symbol"].n_unique(), certificate.symbols),
-        ("first event", rows["ts_event"].min(), certificate.first_event),
-        ("last event", rows["ts_event"].max(), certificate.last_event),
+        ("rows", rows.count, certificate.rows),
+        ("symbols", len(rows.symbols), certificate.symbols),
+        ("first event", rows.first, certificate.first_event),
+        ("last event", rows.last, certificate.last_event),
         (
             "rows by feed",
-            by_feed,
+            rows.by_feed,
             {feed: n.rows for feed, n in certificate.feeds.items() if n.rows},
         ),
     ]
     for name, fact, certified in facts:
         if fact != certified:
             found.error("counts", f"{name}: {fact} in the table, {certified} in the certificate")
+
+
+def _check_lists(file: Any, rows: _Rows, certificate: Certificate, found: Verification) -> None:
+    """The lists beside the table: where each symbol's rows are, and the near duplicates."""
+    if certificate.certificate_version < 2:
+        return
+    listed = {bytes(name): (int(n), int(first)) for name, n, first in file[SYMBOLS][()].tolist()}
+    if listed != rows.symbols:
+        found.error("counts", "the list of symbols does not agree with the table")
+    near = len(file[NEAR_DUPLICATES]) if NEAR_DUPLICATES in file else 0
+    if bool(near) != bool(certificate.near_duplicates) or near < certificate.near_duplicates:
+        found.error(
+            "counts",
+            f"{near} rows are listed as near duplicates, the certificate counts"
+            f" {certificate.near_duplicates}",
+        )
 
 
 def _check_numbers(certificate: Certificate, found: Verification) -> None:
@@ -308,46 +323,28 @@ def _check_numbers(certificate: Certificate, found: Verification) -> None:
             found.warn("gaps", f"{gap.name}: gap {gap.state} ({gap.reason})")
 
 
-def _check_readers(
-    path: Path, rows: pl.DataFrame, certificate: Certificate, found: Verification
-) -> None:
+def _check_readers(path: Path, rows: _Rows, certificate: Certificate, found: Verification) -> None:
     """pandas' metadata and the time index: damage there changes answers and not rows."""
     import pandas as pd  # noqa: PLC0415
     import tables  # noqa: PLC0415
 
     event_type = certificate.event_type
     try:
-        head = pd.read_hdf(path, start=0, stop=5)
+        head = pd.read_hdf(path, event_type, start=0, stop=5)
         assert isinstance(head, pd.DataFrame)
         wanted = [c.name for c in COLUMNS[event_type]]
-        if list(head.columns) != wanted or len(head) != min(5, rows.height):
+        if list(head.columns) != wanted or len(head) != min(5, rows.count):
             found.error("readers", f"pandas sees {len(head)} rows of {list(head.columns)}")
-        if rows.height:
+        if rows.count and certificate.order == "time":
+            with StoredTable(path, event_type) as stored:
+                stretches = some_stamps(stored)
             with tables.open_file(path) as file:
-                check_index(file.get_node(f"/{event_type}/table"), rows["ts_event"], found)
-    # As in `verify`: damage shows as any exception of two libraries.
+                fault = index_fault(file.get_node(f"/{event_type}/table"), stretches)
+            if fault:
+                found.error("readers", fault)
+    # As in `verify`: damage shows as any exception of three libraries.
     except Exception as error:
         found.error("readers", f"pandas or PyTables cannot read it: {_one_line(error)}")
-
-
-def check_index(table: Any, stamps: pl.Series, found: Verification) -> None:
-    if not table.cols.ts_event.is_indexed:
-        found.error("readers", "there is no index on ts_event: reading a time range is slow")
-        return
-    times = stamps.to_numpy()
-    if np.any(times[1:] < times[:-1]):
-        return  # out of order, which is said already
-    probes = np.unique(times[np.linspace(0, len(times) - 1, _INDEX_PROBES).astype(np.int64)])
-    for first, end in zip(probes, [*probes[1:], times[-1] + 1], strict=True):
-        got = table.get_where_list(
-            "(ts_event >= first) & (ts_event < end)",
-            condvars={"first": first, "end": end},
-            sort=True,
-        )
-        low, high = np.searchsorted(times, [first, end])
-        if not np.array_equal(got, np.arange(low, high)):
-            found.error("readers", "the index on ts_event gives other rows than the table holds")
-            return
 
 
 def _check_spool(spool: Path, certificate: Certificate, found: Verification) -> None:
@@ -367,6 +364,7 @@ def _check_spool(spool: Path, certificate: Certificate, found: Verification) -> 
         except OSError as error:
             changed.append(f"{certified.name} ({error.strerror})")
     late = sorted(there.keys() - {s.name for s in certificate.set_aside})
+    late, gone = _but_compacted(there, late, gone)
     if changed:
         found.error("spool", f"changed since: {_some(changed)}")
     if gone:
@@ -380,6 +378,22 @@ def _check_spool(spool: Path, certificate: Certificate, found: Verification) -> 
         found.error("spool", "the ledger counts other events now than the certificate says")
     elif (ledger.frames, ledger.gaps) != (certificate.frames, certificate.gaps):
         found.warn("spool", "the ledger's frames or gaps of that day have changed since")
+
+
+def _but_compacted(
+    there: dict[str, Path], late: list[str], gone: list[str]
+) -> tuple[list[str], list[str]]:
+    """Without micro-batches that hold the rows of certified ones, and without those."""
+    held: set[str] = set()
+    for name in list(late):
+        try:
+            replaces = set(read_footer(there[name]).replaces)
+        except (UnreadableBatch, OSError):
+            continue
+        if replaces and replaces <= set(gone) | there.keys():
+            held |= replaces
+            late.remove(name)
+    return late, [name for name in gone if name not in held]
 
 
 def _some(names: list[str]) -> str:

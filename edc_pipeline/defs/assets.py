@@ -70,6 +70,7 @@ def consolidated_feeds(
     from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
         CannotConsolidate,
         consolidate,
+        told_every,
         verify,
     )
     from edc_pipeline.day_report.examine import examine  # noqa: PLC0415 - heavy
@@ -85,6 +86,9 @@ def consolidated_feeds(
                 event_type,
                 day,
                 codec=settings.consolidation.codec,
+                order=settings.consolidation.order,
+                memory=settings.consolidation.memory,
+                progress=told_every(context.log.info),
                 versions=settings.consolidation.versions,
                 sealing_at=settings.consolidation.at,
             )

@@ -36,10 +36,14 @@ from edc_pipeline.spool.layout import batch_name, day_folder
 FOOTER_KEY: Final = b"edc"
 # Parquet checks its pages, not its footer: a flipped digit in ours would pass unseen.
 CHECKSUM_KEY: Final = b"edc_crc32"
+# CRC-32 of the whole file, its own eight digits read as `_NOT_YET`: whoever reads the file anyway
+# need not have every page checked (that and the pages' own checksums took a third of reading).
+FILE_CHECKSUM_KEY: Final = b"edc_file_crc32"
+_NOT_YET: Final = b"--------"
 
 # All that a damaged file has been seen to raise in pyarrow: a flipped bit in a column's name is a
 # UnicodeDecodeError (a ValueError), in a length an OSError, in a type an ArrowException.
-_DAMAGE: Final = (OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
+DAMAGE: Final = (OSError, ValueError, pa.ArrowException, msgspec.MsgspecError)
 
 # Times are plain int64 ns: Spark refuses nanosecond timestamps and DuckDB cuts those with a zone
 # to microseconds, while every engine reads an int64 exactly.
@@ -76,6 +80,11 @@ class Footer(msgspec.Struct, kw_only=True, frozen=True):
     first_frame: int  # this file holds every row of its type and day that frames
     last_frame: int  # first_frame … last_frame of its collector gave, or left the quarantine with
     code_version: str
+    # What spares a reader of thousands of files the columns that say nothing. Absent in older ones.
+    text_bytes: dict[str, int] = {}  # column → UTF-8 bytes of its longest text
+    constants: dict[str, str] = {}  # text columns that say the same in every row
+    receive_rows: int | None = None  # rows without a vendor's time (ts_source is "receive")
+    replaces: list[str] = []  # compaction: the micro-batches whose rows these are
 
 
 # A column of one value is kept for the next chunk up to this length: 64 kB at the most.
@@ -156,11 +165,14 @@ def write_micro_batch(
     last_frame: int,
     table: pa.Table,
     name: str = "",
+    replaces: Sequence[str] = (),
 ) -> tuple[Path, Footer]:
     """Write one micro-batch durably and say where it lies. The table must not be empty.
 
     The name follows from the frames, unless these are not all that the frames gave.
     """
+    constants, text_bytes = _about_texts(table)
+    received = pc.sum(pc.equal(table["ts_source"], "receive")).as_py()
     span = pc.min_max(table["ts_event"]).as_py()
     feeds = table.group_by(["vendor", "feed"]).aggregate([([], "count_all")]).to_pylist()
     rows_by_feed = {f"{row['vendor']}/{row['feed']}": row["count_all"] for row in feeds}
@@ -176,6 +188,10 @@ def write_micro_batch(
         first_frame=first_frame,
         last_frame=last_frame,
         code_version=__version__,
+        text_bytes=text_bytes,
+        constants=constants,
+        receive_rows=received,
+        replaces=list(replaces),
     )
     name = name or batch_name(collector, first_frame, last_frame)
     path = day_folder(spool, event_type, day) / name
@@ -183,24 +199,64 @@ def write_micro_batch(
     return path, footer
 
 
+def _about_texts(table: pa.Table) -> tuple[dict[str, str], dict[str, int]]:
+    """The text columns of one value, and of each text column the longest in UTF-8 bytes."""
+    constants, longest = {}, {}
+    for field in table.schema:
+        if pa.types.is_string(field.type):
+            column = table[field.name]
+            longest[field.name] = pc.max(pc.binary_length(column)).as_py()
+            first = column[0]
+            if pc.all(pc.equal(column, first)).as_py():
+                constants[field.name] = first.as_py()
+    return constants, longest
+
+
 def write_table_durably(path: Path, table: pa.Table, footer: msgspec.Struct) -> None:
     """A parquet file as this spool writes them: zstd 1, checksummed pages, our footer."""
     said = msgspec.json.encode(footer)
-    metadata = {FOOTER_KEY: said, CHECKSUM_KEY: b"%08x" % zlib.crc32(said)}
+    metadata = {
+        FOOTER_KEY: said,
+        CHECKSUM_KEY: b"%08x" % zlib.crc32(said),
+        FILE_CHECKSUM_KEY: _NOT_YET,
+    }
     # Ids seldom repeat: a dictionary of them costs 0.1 µs a row, and is given up in the end.
     text = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name != "event_id"]
+    sink = pa.BufferOutputStream()
     # A flipped byte inside a page passes unseen unless pages carry checksums (measured).
-    write_durably(
-        path,
-        lambda temporary: pq.write_table(
-            table.replace_schema_metadata(metadata),
-            temporary,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=text,
-            write_page_checksum=True,
-        ),
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=text,
+        write_page_checksum=True,
     )
+    image = bytearray(sink.getvalue())
+    at = _place_of_checksum(image)
+    image[at : at + len(_NOT_YET)] = b"%08x" % zlib.crc32(image)
+    write_durably(path, lambda temporary: _fill(temporary, image))
+
+
+def _fill(path: Path, image: bytearray) -> None:
+    path.write_bytes(image)
+
+
+def _place_of_checksum(image: bytes | bytearray) -> int:
+    """Where the eight digits stand: behind their key, two bytes of Thrift apart; −1: nowhere."""
+    key = image.rfind(FILE_CHECKSUM_KEY)
+    return -1 if key < 0 else key + len(FILE_CHECKSUM_KEY) + 2
+
+
+def is_whole(image: bytes) -> bool | None:
+    """Whether a file's bytes are those that were written; None where it bears no checksum."""
+    at = _place_of_checksum(image)
+    if at < 0:
+        return None
+    view = memoryview(image)
+    digits = bytes(view[at : at + len(_NOT_YET)])
+    checksum = zlib.crc32(view[at + len(_NOT_YET) :], zlib.crc32(_NOT_YET, zlib.crc32(view[:at])))
+    return digits == b"%08x" % checksum
 
 
 def read_footer(path: Path) -> Footer:
@@ -214,7 +270,7 @@ def read_footer(path: Path) -> Footer:
         if said.get(CHECKSUM_KEY) != b"%08x" % zlib.crc32(raw):
             raise UnreadableBatch(f"{path.name}: its footer does not agree with its checksum")
         footer = msgspec.json.decode(raw, type=Footer)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableBatch(f"{path.name}: {error}") from error
     if footer.schema_version != SCHEMA_VERSION:
         raise UnreadableBatch(
@@ -232,7 +288,7 @@ def read_micro_batch(path: Path, event_type: EventType) -> pa.Table:
     try:
         # partitioning=None: the folder names are not columns of ours.
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnreadableBatch(f"{path.name}: {error}") from error
     if not table.schema.equals(SCHEMAS[event_type], check_metadata=False):
         raise UnreadableBatch(f"{path.name}: its columns are {table.schema.to_string()[:500]}")

@@ -59,7 +59,14 @@ def test_events_that_are_nowhere_fall_short(made: Path, spool: Path, out: Path) 
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--day", "22.1.2026"), ("--type", "bar"), ("--codec", "lzo"), ("--versions", "-1")]
+    "wrong",
+    [
+        ("--day", "22.1.2026"),
+        ("--type", "bar"),
+        ("--codec", "lzo"),
+        ("--versions", "-1"),
+        ("--memory", "7MiB"),
+    ],
 )
 def test_consolidate_called_wrongly(spool: Path, out: Path, wrong: tuple[str, str]) -> None:
     spool.mkdir()
@@ -77,7 +84,7 @@ def test_interrupted(spool: Path, out: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     write_batches(spool, [frames([[event()]])])
-    monkeypatch.setattr(make, "read_rows", interrupted)
+    monkeypatch.setattr(make, "make_plan", interrupted)
     assert run(spool, out).exit_code == 130
 
 

@@ -133,7 +133,7 @@ def test_newer_code_with_the_same_result_touches_nothing(
     monkeypatch.setattr(make, "__version__", "99")
     again = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert again.unchanged
-    assert "dedupe" in again.seconds  # it did look
+    assert "read and write" in again.seconds  # it did look
     assert first.path.stat().st_ino == inode
 
 
@@ -287,7 +287,13 @@ def test_events_given_out_and_not_there(spool: Path, out: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"codec": "lzo"}, "'lzo' is no codec: blosc2-lz4"), ({"versions": -1}, "versions: -1")],
+    [
+        ({"codec": "lzo"}, "'lzo' is no codec: blosc2-lz4"),
+        ({"order": "price"}, "'price' is no order: time, symbol"),
+        ({"memory": "1 TB"}, "memory: '1 TB' is no size of at least 512MiB"),
+        ({"memory": 10**6}, "memory: 1000000 is no size"),
+        ({"versions": -1}, "versions: -1"),
+    ],
 )
 def test_a_wrong_setting(spool: Path, out: Path, setting: dict[str, object], message: str) -> None:
     with pytest.raises(CannotConsolidate, match=message):
@@ -332,7 +338,7 @@ def test_a_failed_read_back_leaves_the_former(
     made = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     before = made.path.read_bytes()
     write_batches(spool, [rows[100:]], first_number=1)
-    monkeypatch.setattr(make, "hash_of_table", lambda *_: "sha256:other")
+    monkeypatch.setattr(make, "read_back", lambda *_: "what was read back is not what was written")
     with pytest.raises(CannotConsolidate, match="what was read back is not what was written"):
         consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert made.path.read_bytes() == before

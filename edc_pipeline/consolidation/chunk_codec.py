@@ -1,0 +1,73 @@
+"""A chunk of the table as it lies in the file: packed here, on a thread of ours, and handed to
+HDF5 as it is. HDF5's own filters pack on one thread and hold everybody up meanwhile.
+
+Each codec gives what its HDF5 filter would give, so every reader unpacks it as its own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import blosc2
+import numpy as np
+
+from edc_pipeline.consolidation.layout import CHUNK_ROWS, FILTERS
+from edc_pipeline.consolidation.names import Codec
+from edc_pipeline.consolidation.rows import Array
+
+# Blosc shuffles elements of up to 255 bytes; its HDF5 filter takes wider ones as single bytes.
+_WIDEST: Final = 255
+_CODECS: Final = {"blosc2-lz4": blosc2.Codec.LZ4, "zstd": blosc2.Codec.ZSTD}
+
+# Without it blosc2 keeps Python's lock while it packs, and nothing else goes on.
+blosc2.set_releasegil(True)
+
+
+def pack(block: Array, codec: Codec) -> bytes:
+    """One chunk: the records, padded to a whole chunk with zeros."""
+    if len(block) < CHUNK_ROWS:
+        whole = np.zeros(CHUNK_ROWS, block.dtype)
+        whole[: len(block)] = block
+        block = whole
+    raw = block.view(np.uint8)
+    if codec == "zlib":
+        return zlib.compress(_shuffled(raw, block.dtype.itemsize), FILTERS[codec]["complevel"])
+    return _blosc(raw, block.dtype.itemsize, codec)
+
+
+def _blosc(raw: Array, itemsize: int, codec: Codec) -> bytes:
+    settings = blosc2.CParams(
+        codec=_CODECS[codec],
+        clevel=FILTERS[codec]["complevel"],
+        typesize=itemsize if itemsize <= _WIDEST else 1,
+        filters=[blosc2.Filter.BITSHUFFLE],
+        filters_meta=[0],
+        nthreads=1,
+    )
+    frame = blosc2.SChunk(chunksize=raw.nbytes, contiguous=True, cparams=settings)
+    frame.append_data(raw)
+    packed: bytes = frame.to_cframe()
+    return packed
+
+
+def unpack(stored: bytes, dtype: np.dtype[Any], codec: Codec) -> Array:
+    """The records of a whole chunk. Any exception of the codec: the chunk is damaged."""
+    if codec == "zlib":
+        raw = _unshuffled(zlib.decompress(stored), dtype.itemsize)
+        return np.frombuffer(raw, dtype)
+    frame = blosc2.schunk_from_cframe(stored)
+    out = np.empty(CHUNK_ROWS, dtype)
+    if frame.nchunks != 1 or frame.nbytes != out.nbytes:
+        raise ValueError(f"{frame.nchunks} pieces of {frame.nbytes} bytes are no chunk of {dtype}")
+    frame.decompress_chunk(0, out.view(np.uint8))
+    return out
+
+
+def _shuffled(raw: Array, itemsize: int) -> bytes:
+    """HDF5's byte shuffle: the first bytes of all records, then the second …"""
+    return raw.reshape(-1, itemsize).T.tobytes()
+
+
+def _unshuffled(raw: bytes, itemsize: int) -> bytes:
+    return np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()
