@@ -13,12 +13,25 @@ def factorized(values: Array) -> tuple[list[bytes], Array]:
     if not len(values):
         return [], np.empty(0, np.int32)
     flat = np.ascontiguousarray(values)
-    if (flat == flat[0]).all():  # half of the columns say one thing; this costs a tenth
+    if _is_one(flat):
         return [bytes(flat[0])], np.zeros(len(flat), np.int32)
     width = flat.dtype.itemsize
     stored = pa.Array.from_buffers(
         pa.binary(width), len(flat), [None, pa.py_buffer(flat.view(np.uint8))]
     ).dictionary_encode()
-    # Only the padding goes: no text ends in NUL (it is refused at the door).
-    words = [word.rstrip(b"\x00") for word in stored.dictionary.to_pylist()]
-    return words, stored.indices.to_numpy()
+    # numpy takes the padding off, and no more: no text ends in NUL (it is refused at the door).
+    distinct = np.frombuffer(stored.dictionary.buffers()[1], flat.dtype, len(stored.dictionary))
+    return distinct.tolist(), stored.indices.to_numpy()
+
+
+def as_dictionary(values: Array) -> pa.DictionaryArray:
+    words, codes = factorized(values)
+    texts = pa.array(words, pa.binary()).view(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes), texts)
+
+
+def _is_one(flat: Array) -> bool:
+    """Half of the columns say one thing. A comparison of bytes tells in a tenth of the time."""
+    raw = flat.view(np.uint8)
+    width = flat.dtype.itemsize
+    return bool((raw[width:] == raw[:-width]).all())
