@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "gaps": "List what is known to be missing.",
     "consolidate": "Make a day's files from the spool.",
     "verify": "Re-read daily files and check all that they claim.",
+    "diff": "Tell what one daily file says that another does not.",
     "show": "Show what a daily file holds.",
     "backfill": "Make the files of a span of days.",
     "alert": "Tell whether alerts are heard.",

@@ -14,6 +14,7 @@ from edc_pipeline.consolidation.certificate import (
     read_certificate,
 )
 from edc_pipeline.consolidation.day_state import sealing_ns, state_of_day
+from edc_pipeline.consolidation.difference import Difference, difference
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
@@ -29,6 +30,7 @@ __all__ = [
     "Certificate",
     "Codec",
     "Consolidated",
+    "Difference",
     "Finding",
     "NoCertificate",
     "Order",
@@ -40,6 +42,7 @@ __all__ = [
     "bytes_of",
     "consolidate",
     "daily_file",
+    "difference",
     "identity_rules",
     "read_certificate",
     "sealing_ns",

@@ -68,7 +68,7 @@ class SameRows:
         if own.any():
             places = np.flatnonzero(own)
             kept = np.empty(len(places), [("a", "<u8"), ("b", "<u8"), ("n", "<i4"), ("row", "<i8")])
-            kept["a"], kept["b"] = self._digests(block[places])
+            kept["a"], kept["b"] = self.digests(block[places])
             kept["n"], kept["row"] = block["occurrence"][places], first + places
             self._own.append(kept)
         stamps = block["ts_event"]
@@ -78,7 +78,7 @@ class SameRows:
         places = np.flatnonzero((shared | numbered) & ~own)
         if len(places):
             near = block[places]
-            digest, _ = self._digests(near)
+            digest, _ = self.digests(near)
             self._number(digest, near["occurrence"], places + first, near["symbol"])
 
     def _look_at_own(self, kept: Array) -> None:
@@ -108,7 +108,7 @@ class SameRows:
             for i in wrong[:10].tolist()
         ]
 
-    def _digests(self, records: Array) -> tuple[Array, Array]:
+    def digests(self, records: Array) -> tuple[Array, Array]:
         """Two numbers of 64 bits that records of equal content share."""
         width = -(-self._dtype.itemsize // 8) * 8
         raw = np.zeros((len(records), width), np.uint8)
