@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "show": "Show what a daily file holds.",
     "backfill": "Make the files of a span of days.",
     "alert": "Tell whether alerts are heard.",
+    "compact": "Put a spool's small micro-batches together.",
+    "retain": "Remove the micro-batches that sound daily files hold.",
     "demo": "The whole way in under a minute, without a screen.",
     "dev": "The simulated exchange and the Dagster UI, together.",
 }

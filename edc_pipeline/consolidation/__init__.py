@@ -20,7 +20,9 @@ from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.make import Consolidated, bytes_of, consolidate
 from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order, daily_file
+from edc_pipeline.consolidation.plan import not_held
 from edc_pipeline.consolidation.progress import Progress, told_every
+from edc_pipeline.consolidation.retention import Retired, retire
 from edc_pipeline.consolidation.verification import Finding, Verification, verify
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "NoCertificate",
     "Order",
     "Progress",
+    "Retired",
     "Rules",
     "StateOfDay",
     "Summary",
@@ -44,7 +47,9 @@ __all__ = [
     "daily_file",
     "difference",
     "identity_rules",
+    "not_held",
     "read_certificate",
+    "retire",
     "sealing_ns",
     "state_of_day",
     "summary",

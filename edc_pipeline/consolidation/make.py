@@ -38,6 +38,7 @@ from edc_pipeline.consolidation.plan import (
     Plan,
     is_what_was_read,
     make_plan,
+    not_held,
     put_aside,
     read_ledger,
     refuse_if_nothing,
@@ -56,7 +57,9 @@ from edc_pipeline.consolidation.rows import TEXTS
 from edc_pipeline.consolidation.seal import seal
 from edc_pipeline.consolidation.slices import SetAsideWhileReading
 from edc_pipeline.events import EVENT_TYPES, SCHEMA_VERSION, EventType
+from edc_pipeline.spool.layout import RETIRED, day_folder
 from edc_pipeline.spool.micro_batch import UnreadableBatch
+from edc_pipeline.spool.retired import retired
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +139,12 @@ def consolidate(
     now_ns = time.time_ns() if now_ns is None else now_ns
     state_in_place_of = partial(state_of_day, now_ns=now_ns, sealing_at=sealing_at)
     path = daily_file(out, event_type, day)
-    refuse_if_nothing(spool, event_type, day)
+    gone = retired(spool, event_type, day) if spool.is_dir() else []
+    if not gone:
+        refuse_if_nothing(spool, event_type, day)
     with alone_with(path, patience_s):
+        if gone:
+            return _unchanged(path, _of_retired(spool, path, event_type, day, gone), watch)
         with watch.stage("plan", 0):
             standing = _standing(path)
             if (
@@ -149,6 +156,27 @@ def consolidate(
                 return _unchanged(path, standing, watch)
             plan = make_plan(spool, event_type, day)
         return _make(plan, path, standing, state_in_place_of, wish, watch)
+
+
+def _of_retired(
+    spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[str]
+) -> Certificate:
+    """The certificate of a day whose micro-batches were retired; its file is all there is."""
+    standing = _standing(path)
+    if standing is None:
+        raise CannotConsolidate(
+            f"{len(gone)} micro-batches of {event_type} of {day} were retired from {spool}, and"
+            f" {path}, which held them, is missing or damaged: bring it back from a copy or from"
+            f" {path.parent / 'versions'}"
+        )
+    if late := not_held(standing, spool):
+        raise CannotConsolidate(
+            f"{len(late)} micro-batches of {event_type} of {day} landed after those of its daily"
+            f" file were retired: a file made of them alone would hold less. {path} stays, and they"
+            " stay in the spool; to merge them, bring the retired ones back and remove"
+            f" {day_folder(spool, event_type, day) / RETIRED}"
+        )
+    return standing
 
 
 def bytes_of(memory: int | str) -> int:

@@ -25,7 +25,7 @@ from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED, corrected
 from edc_pipeline.consolidation.h5_read import Chunk, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
 from edc_pipeline.consolidation.names import SYMBOLS, daily_file
-from edc_pipeline.consolidation.plan import make_plan
+from edc_pipeline.consolidation.plan import make_plan, not_held
 from edc_pipeline.consolidation.rows import Array
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, slices
@@ -326,8 +326,7 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> _Source:
             certificate = certificate_in(file, path.name)
     except (NoCertificate, OSError) as error:
         raise NoSuchData(f"{path}: {error}. Consolidate the day again") from None
-    held = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
-    new = landed - held
+    new = not_held(certificate, spool)
     # Without all that the file was made of, the spool can't tell the whole day.
     if new and {i.name for i in certificate.inputs} <= landed:
         return _Spool(spool, day, f"{len(new)} micro-batches have landed since its file was made")

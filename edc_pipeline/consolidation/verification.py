@@ -7,6 +7,7 @@ pandas does.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from edc_pipeline.consolidation.content_hash import ContentHash, FirstContentHas
 from edc_pipeline.consolidation.h5_read import StoredTable, blocks, open_daily, table_in
 from edc_pipeline.consolidation.layout import table_dtype, text_columns
 from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS, parse_daily_file
-from edc_pipeline.consolidation.plan import describe, read_ledger
+from edc_pipeline.consolidation.plan import describe, not_held, read_ledger
 from edc_pipeline.consolidation.read_back import index_fault, some_stamps, wrong_order
 from edc_pipeline.consolidation.rows import Array
 from edc_pipeline.consolidation.same_rows import SameRows
@@ -363,8 +364,7 @@ def _check_spool(spool: Path, certificate: Certificate, found: Verification) -> 
                 changed.append(certified.name)
         except OSError as error:
             changed.append(f"{certified.name} ({error.strerror})")
-    late = sorted(there.keys() - {s.name for s in certificate.set_aside})
-    late, gone = _but_compacted(there, late, gone)
+    late, gone = _but_compacted(certificate, spool, gone)
     if changed:
         found.error("spool", f"changed since: {_some(changed)}")
     if gone:
@@ -381,19 +381,16 @@ def _check_spool(spool: Path, certificate: Certificate, found: Verification) -> 
 
 
 def _but_compacted(
-    there: dict[str, Path], late: list[str], gone: list[str]
+    certificate: Certificate, spool: Path, gone: list[str]
 ) -> tuple[list[str], list[str]]:
-    """Without micro-batches that hold the rows of certified ones, and without those."""
+    """(what came later, what is gone): a compacted micro-batch is neither, nor what it holds."""
+    late = {path.name for path in not_held(certificate, spool)}
     held: set[str] = set()
-    for name in list(late):
-        try:
-            replaces = set(read_footer(there[name]).replaces)
-        except (UnreadableBatch, OSError):
-            continue
-        if replaces and replaces <= set(gone) | there.keys():
-            held |= replaces
-            late.remove(name)
-    return late, [name for name in gone if name not in held]
+    for path in batch_files(spool, certificate.event_type, parse_day(certificate.day)):
+        if path.name not in late:
+            with suppress(UnreadableBatch, OSError):
+                held |= set(read_footer(path).replaces)
+    return sorted(late), [name for name in gone if name not in held]
 
 
 def _some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edc_pipeline.events import EventType
-from edc_pipeline.spool.layout import batch_files, day_folder, days_in
+from edc_pipeline.spool.layout import day_folder, days_in
 
 # Late data comes in several batches; consolidating a large day for each would be waste.
 QUIET_S: Final = 120.0
@@ -41,15 +41,18 @@ def landed_late(spool: Path, daily: Path, past: PastDay, now: float) -> Late:
     """Whether something has come since the daily file was made, and has stopped coming.
 
     A day that was never consolidated is the schedule's business, or somebody's decision."""
-    from edc_pipeline.consolidation import daily_file, read_certificate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
+        daily_file,
+        not_held,
+        read_certificate,
+    )
     from edc_pipeline.consolidation.certificate import NoCertificate  # noqa: PLC0415
 
     try:
         certificate = read_certificate(daily_file(daily, past.event_type, past.day))
     except NoCertificate:
         return "nothing"
-    known = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
-    new = [p for p in batch_files(spool, past.event_type, past.day) if p.name not in known]
+    new = not_held(certificate, spool)
     if not new:
         return "nothing"
     newest = max(p.stat().st_mtime for p in new)

@@ -36,6 +36,7 @@ RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
 DELIVERED: Final = "_delivered.msgpack"  # webhook deliveries of late, lest they count twice
 SHAPES: Final = "_shapes.json"
+RETIRED: Final = "_retired.json"  # in the folder of a day
 BUDGETS: Final = "_budgets.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"

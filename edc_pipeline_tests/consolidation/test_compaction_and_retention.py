@@ -1,0 +1,133 @@
+"""Fewer files and then none, and never a row less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from edc_pipeline.cli.compact import compact as compact_command
+from edc_pipeline.cli.retain import retain
+from edc_pipeline.consolidation import CannotConsolidate, consolidate, retire, verify
+from edc_pipeline.events import EventType
+from edc_pipeline.market_day import midnight_ns
+from edc_pipeline.spool.compaction import compact
+from edc_pipeline.spool.layout import batch_files, day_folder
+from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.micro_batch import read_footer, read_micro_batch
+from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
+
+LATER = midnight_ns(DAY) + 10 * 86_400 * 10**9
+TRADE: EventType = "trade"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    spool = tmp_path / "spool"
+    rows = frames([[event(ts_event=OPEN + i, price=i / 7)] for i in range(600)])
+    Ledger(spool).collector_started("one", OPEN)
+    write_batches(spool, [rows[i : i + 20] for i in range(0, 600, 20)])
+    counted(spool, 10**6)
+    return spool
+
+
+def counted(spool: Path, through_frame: int) -> None:
+    Ledger(spool).flushed("one", through_frame=through_frame, at=OPEN, frames={}, events={})
+
+
+def held(spool: Path) -> pa.Table:
+    parts = [read_micro_batch(p, TRADE) for p in batch_files(spool, TRADE, DAY)]
+    return pa.concat_tables(parts).sort_by([("frame", "ascending"), ("occurrence", "ascending")])
+
+
+def made(spool: Path, out: Path) -> str:
+    return consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER).certificate.content_hash
+
+
+def test_compaction_keeps_every_row_and_ordinal(spool: Path, out: Path) -> None:
+    before, content = held(spool), made(spool, out)
+    done = compact(spool, TRADE, DAY)
+    assert (done.files_before, done.files_after, done.rows) == (30, 1, 600)
+    assert held(spool).equals(before)
+    footer = read_footer(batch_files(spool, TRADE, DAY)[0])
+    assert (footer.collector, footer.first_frame, footer.last_frame) == ("one", 0, 29_999)
+    path = out / "consol_feeds_trade_2026_01_22.h5"
+    assert [f.message for f in verify(path, spool).findings] == []
+    assert made(spool, out) == content
+    assert compact(spool, TRADE, DAY).written == []
+
+
+def test_what_recovery_may_ask_for_is_left_alone(spool: Path) -> None:
+    Ledger(spool).path.unlink()
+    Ledger(spool).collector_started("one", OPEN)
+    counted(spool, 15_999)
+    done = compact(spool, TRADE, DAY)
+    assert (done.files_after, done.rows) == (15, 320)
+
+
+def test_a_death_before_the_removing_counts_nothing_twice(spool: Path, out: Path) -> None:
+    images = {p: p.read_bytes() for p in batch_files(spool, TRADE, DAY)}
+    content = made(spool, out)
+    compact(spool, TRADE, DAY)
+    for path, image in images.items():
+        path.write_bytes(image)
+    again = consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER).certificate
+    assert (again.content_hash, again.rows_in, again.balanced) == (content, 600, True)
+    assert len(compact(spool, TRADE, DAY).removed) == 30
+    assert len(batch_files(spool, TRADE, DAY)) == 1
+
+
+def test_damage_is_not_made_to_look_sound(spool: Path) -> None:
+    path = batch_files(spool, TRADE, DAY)[3]
+    image = bytearray(path.read_bytes())
+    image[len(image) // 3] ^= 1
+    path.write_bytes(image)
+    assert compact(spool, TRADE, DAY, fewest_files=2).written == []
+    assert len(batch_files(spool, TRADE, DAY)) == 30
+
+
+def test_a_dry_run_changes_nothing(spool: Path) -> None:
+    told = CliRunner().invoke(compact_command, ["--spool", str(spool), "--dry-run", "--json"])
+    day = json.loads(told.stdout)["days"][0]
+    assert (day["files_before"], day["files_after"]) == (30, 1)
+    assert len(batch_files(spool, TRADE, DAY)) == 30
+
+
+def test_retention_removes_what_a_sound_file_holds(spool: Path, out: Path) -> None:
+    content = made(spool, out)
+    call = ["--spool", str(spool), "--out", str(out), "--before", "2026-02-01"]
+    told = CliRunner().invoke(retain, [*call, "--dry-run", "--json"])
+    assert told.exit_code == 0, told.output
+    assert len(json.loads(told.stdout)["days"][0]["removed"]) == 30
+    assert len(batch_files(spool, TRADE, DAY)) == 30
+    assert CliRunner().invoke(retain, call).exit_code == 0
+    assert batch_files(spool, TRADE, DAY) == []
+    # Asked again, the day is as it was; and what lands now makes no file that holds less.
+    again = consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER)
+    assert again.unchanged
+    assert again.certificate.content_hash == content
+    late = frames([[event(symbol="LATE")]], "z", 10**7)
+    write_batches(spool, [late], first_number=900)
+    with pytest.raises(CannotConsolidate, match="a file made of them alone would hold less"):
+        consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER)
+    assert retire(spool, out, TRADE, DAY).kept_because != ""
+    again.path.unlink()
+    with pytest.raises(CannotConsolidate, match="is missing or damaged: bring it back"):
+        consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER)
+
+
+def test_retention_keeps_what_is_not_safe(spool: Path, out: Path) -> None:
+    assert retire(spool, out, TRADE, DAY).kept_because == "there is no daily file"
+    path = consolidate(spool, out, TRADE, DAY, rules={}, now_ns=OPEN).path
+    assert "the day is provisional" in retire(spool, out, TRADE, DAY).kept_because
+    made(spool, out)
+    write_batches(spool, [frames([[event(symbol="L")]], "z", 10**7)], first_number=900)
+    assert "came later and are not in the file" in retire(spool, out, TRADE, DAY).kept_because
+    made(spool, out)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "is not sound: file" in retire(spool, out, TRADE, DAY).kept_because
+    assert len(batch_files(spool, TRADE, DAY)) == 31
+    assert not (day_folder(spool, TRADE, DAY) / "_retired.json").exists()
