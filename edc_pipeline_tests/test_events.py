@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +22,9 @@ from edc_pipeline.events import (
     content_key,
     first_fault,
     number_occurrences,
+    occurrences,
 )
-from edc_pipeline_tests.market import events, quote, ref_px, trade
+from edc_pipeline_tests.market import NOON, events, quote, ref_px, trade
 
 COMMON = [
     *("ts_event", "ts_source", "symbol", "asset_class", "vendor", "feed", "venue", "event_id"),
@@ -78,6 +80,32 @@ def test_copies_in_one_frame_are_numbered_from_zero(frame: list[AnyEvent]) -> No
     assert Counter(map(content_key, frame)) == Counter(
         {key: len(found) for key, found in by_content.items()}
     )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from(["SPY", "QQQ"]),
+            st.sampled_from([0.0, -0.0, 1.5, NAN, float("nan")]),
+            st.integers(NOON, NOON + 1),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_copies_are_numbered_in_columns_as_they_are_in_frames(
+    rows: list[tuple[int, str, float, int]],
+) -> None:
+    placed = [
+        (place, trade(symbol=symbol, size=size, ts_event=at)) for place, symbol, size, at in rows
+    ]
+    for frame in range(3):
+        number_occurrences([event for place, event in placed if place == frame])
+    places, symbols, sizes, times = zip(*rows, strict=True)
+    numbers = {"ts_event": np.array(times), "size": np.array(sizes)}
+    found = occurrences(places, numbers, {"symbol": list(symbols)})
+    assert found.tolist() == [event.occurrence for _, event in placed]
 
 
 @given(events())

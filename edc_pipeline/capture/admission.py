@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from edc_pipeline.events import (
@@ -16,6 +18,7 @@ from edc_pipeline.events import (
     all_storable,
     first_fault,
     number_occurrences,
+    occurrences,
 )
 from edc_pipeline.market_day import DayFinder, day_bounds, midnight_ns
 from edc_pipeline.vendors.contract import Columns, Reading, Session
@@ -59,10 +62,16 @@ class Admission:
             number_occurrences(reading.events)
         return reading
 
-    def admits(self, found: Columns, received_at: int) -> bool:
-        """Whether all of it is admitted as it is, and of one day."""
+    def admit_many(self, found: Sequence[Columns], received_at: int) -> list[Columns] | None:
+        """The same for the frames of one read. None: not all is admitted as it is, or not all of a
+        type is of one day."""
         if not self._received_from <= received_at < self._received_before:
             self._look_up(received_at)
+        if not all(map(self._admits, found)):
+            return None
+        return [_with_occurrences(columns) if columns.several else columns for columns in found]
+
+    def _admits(self, found: Columns) -> bool:
         times = found.numbers["ts_event"]
         first, last = int(times.min()), int(times.max())
         return (
@@ -105,3 +114,8 @@ class Admission:
         return (
             f"ts_event: {day} is more than {self._horizon_days} days from its receipt on {received}"
         )
+
+
+def _with_occurrences(found: Columns) -> Columns:
+    numbered = occurrences(found.places, found.numbers, found.texts)
+    return replace(found, numbers={**found.numbers, "occurrence": numbered})

@@ -254,8 +254,8 @@ class Queues:
         size: int,
         received_at: int,
     ) -> None:
-        """The same for the frames of one read, each with one event; all of a type on one day.
-        `size` is their bytes."""
+        """The same for the frames of one read, each with one event at least; what stands in one
+        `Columns` is of one day. `size` is their bytes."""
         waiting = self.waiting
         assert first_frame == waiting.last_frame + 1
         waiting.last_frame += frames

@@ -100,9 +100,11 @@ Decode = Callable[[bytes, int], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Events of one type, column by column: what the frames of one read hold, each one event.
+    """Events of one type, column by column: what the frames of one read hold, each at least one
+    event.
 
-    A column that is nowhere here has its default (`events.py`); `created_at` is added.
+    A column that is nowhere here has its default (`events.py`); `created_at` is added. Rows of one
+    frame stand in the order in which it is read by itself.
     """
 
     event_type: EventType
@@ -110,6 +112,9 @@ class Columns:
     numbers: Mapping[str, NDArray[Any]]  # int64 or float64; `ts_event` is one
     texts: Mapping[str, list[str]]  # `symbol` is one
     places: Sequence[int]  # which frame of the read each row is from
+    # Whether a frame may have several rows here, which may be copies: their `occurrence` is added.
+    # Rows that could be copies of each other stand in the same `Columns`.
+    several: bool = False
 
 
 # (the frames of one read, its receive time) → the same events as reading them one by one gives,

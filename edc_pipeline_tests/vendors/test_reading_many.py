@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edc_pipeline.capture.admission import Admission
-from edc_pipeline.events import COLUMNS, EVENT_CLASSES, first_fault
+from edc_pipeline.events import COLUMNS, EVENT_CLASSES, AnyEvent
 from edc_pipeline.vendors import VENDORS
-from edc_pipeline.vendors.contract import Columns, Subscription
+from edc_pipeline.vendors.contract import Columns, Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
@@ -33,21 +33,29 @@ def told(events: Sequence[Any]) -> bytes:
     return msgspec.json.encode(events)
 
 
-def rows_of(found: Sequence[Columns]) -> list[tuple[int, Any]]:
-    """(place of the frame, event), in the order of the frames."""
-    rows = []
+Placed = tuple[int, AnyEvent]  # the second is of the frame at the first
+
+
+def in_order(rows: Sequence[Placed]) -> list[Placed]:
+    """By frame, and in each by type: the order among types is of no account."""
+    return sorted(rows, key=lambda row: (row[0], row[1].event_type))
+
+
+def rows_of(found: Sequence[Columns]) -> list[Placed]:
+    rows: list[Placed] = []
     for columns in found:
         values: dict[str, list[Any]] = {n: v.tolist() for n, v in columns.numbers.items()}
         values |= columns.texts
         assert values.keys() <= {column.name for column in COLUMNS[columns.event_type]}
         assert all(len(v) == len(columns.places) for v in values.values())
+        assert columns.several or len(set(columns.places)) == len(columns.places)
         for number, place in enumerate(columns.places):
             row = {name: value[number] for name, value in values.items()}
             made = EVENT_CLASSES[columns.event_type](
                 **{**columns.constants, **row, "created_at": RECEIVED_AT}
             )
             rows.append((place, made))
-    return sorted(rows, key=lambda row: row[0])
+    return in_order(rows)
 
 
 def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
@@ -59,14 +67,19 @@ def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
     if found is None:
         return False
     readings = [decode(frame, RECEIVED_AT) for frame in frames]
-    assert all(len(r.events) == 1 and not r.faults and not r.replies for r in readings)
-    events = [event for reading in readings for event in reading.events]
-    rows = rows_of(found)
-    assert [place for place, _ in rows] == list(range(len(frames)))
-    assert told([event for _, event in rows]) == told(events)
-    if all(admission.admits(columns, RECEIVED_AT) for columns in found):
-        assert not any(map(first_fault, events))
+    assert all(r.events and not (r.faults or r.replies or r.control) for r in readings)
+    assert told(rows_of(found)) == told(events_of(readings))
+    admitted = admission.admit_many(found, RECEIVED_AT)
+    if admitted is not None:
+        readings = [admission.admit(reading, RECEIVED_AT) for reading in readings]
+        assert not any(reading.faults for reading in readings)
+        assert told(rows_of(admitted)) == told(events_of(readings))
     return True
+
+
+def events_of(readings: Sequence[Reading]) -> list[Placed]:
+    placed = [(place, event) for place, r in enumerate(readings) for event in r.events]
+    return in_order(placed)
 
 
 @pytest.mark.parametrize(
