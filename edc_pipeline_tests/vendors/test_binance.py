@@ -245,8 +245,8 @@ def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rows_module, "_TICKERS_KEPT", 10)
     rows = RowReader("spot", {}, {})
     for number in range(35):
-        assert rows._instrument("spot", f"T{number}USDT") == (f"T{number}/USDT", "crypto")
-        rows._instrument("spot", "LONG" * 30 + str(number))
+        assert rows.instrument("spot", f"T{number}USDT") == (f"T{number}/USDT", "crypto")
+        rows.instrument("spot", "LONG" * 30 + str(number))
         assert len(rows._known) <= 10
     assert not any(ticker.startswith("LONG") for _, ticker in rows._known)
 

@@ -90,7 +90,7 @@ def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rows_module, "_TICKERS_KEPT", 10)
     rows = RowReader({}, {}, to_symbol)
     for number in range(35):
-        assert rows._instrument("iex", f"t{number}") == (f"T{number}", "equity")
-        assert rows._instrument("iex", "long" * 30 + str(number))[0].startswith("LONG")
+        assert rows.instrument("iex", f"t{number}") == (f"T{number}", "equity")
+        assert rows.instrument("iex", "long" * 30 + str(number))[0].startswith("LONG")
         assert len(rows._known) <= 10
     assert not any(ticker.startswith("long") for _, ticker in rows._known)

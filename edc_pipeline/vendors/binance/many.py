@@ -1,20 +1,17 @@
 """The frames of one read at once, column by column: what `rows.py` reads, where all of it is plain.
 
-Plain is: every frame a trade or a book ticker of the feed asked for. Whatever is not is read one by
-one, so this may be as narrow as it likes, and must never differ.
+Plain is: every frame a trade or a book ticker of the feed asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edc_pipeline.events import EventType
 from edc_pipeline.vendors.binance.rows import (
     ASSET_CLASSES,
     COMBINED_PLAIN_BOOK,
@@ -31,18 +28,25 @@ from edc_pipeline.vendors.binance.rows import (
     times_to_ns,
 )
 from edc_pipeline.vendors.contract import Columns, ReadMany
-
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
-
-_Places = Sequence[int]
-_Numbers = dict[str, NDArray[Any]]
-_Texts = dict[str, list[str]]
+from edc_pipeline.vendors.reading import UNREADABLE, Fault
+from edc_pipeline.vendors.together import (
+    Numbers,
+    Places,
+    Texts,
+    Times,
+    Together,
+    Ways,
+    by_kind,
+    floats,
+    quote_numbers,
+)
 
 
 def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
     if not feed:
         return None
-    columns = _Reader(feed, reader)
+    together = Together("binance", feed, ASSET_CLASSES[feed], partial(reader.instrument, feed))
+    ways = _ways(together)
     typed, plain_book = TYPED.decode, PLAIN_BOOK.decode
     combined_typed, combined_plain_book = COMBINED_TYPED.decode, COMBINED_PLAIN_BOOK.decode
 
@@ -58,121 +62,67 @@ def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
     def rows_of(frames: Sequence[bytes]) -> list[Any]:
         first = frames[0]
         if first.startswith(b'{"e"'):
-            with suppress(*_UNREADABLE):  # nearly always trades and nothing else
+            with suppress(*UNREADABLE):  # nearly always trades and nothing else
                 return [typed(frame) for frame in frames]
         return [row_of(frame) for frame in frames]
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
-            return columns.read(rows_of(frames), received_at)
-        except _UNREADABLE:
+            return by_kind(rows_of(frames), range(len(frames)), ways(received_at))
+        except UNREADABLE:
             return None
 
     return read_many
 
 
-class _Reader:
-    def __init__(self, feed: str, rows: RowReader) -> None:
-        self._rows = rows
-        self._constants: dict[type, dict[str, Any]] = {
-            kind: {
-                "vendor": "binance",
-                "feed": feed,
-                "asset_class": ASSET_CLASSES[feed],
-                "ts_source": "receive" if kind is PlainBookRow else "vendor",
-            }
-            for kind in (TradeRow, AggregateRow, BookRow, PlainBookRow)
-        }
-        self._ways: dict[type, Callable[[list[Any], _Places, int], Columns | None]] = {
-            TradeRow: self._trades,
-            AggregateRow: self._aggregates,
-            BookRow: self._books,
-            PlainBookRow: self._plain_books,
-        }
+def _ways(together: Together) -> Callable[[int], Ways]:
+    """By the time of receipt: spot's book ticker has none of its own."""
 
-    def read(self, rows: list[Any], received_at: int) -> Sequence[Columns] | None:
-        kinds = set(map(type, rows))
-        found = []
-        for kind in kinds:
-            places: _Places = range(len(rows))
-            mine = rows
-            if len(kinds) > 1:
-                places = [place for place in places if type(rows[place]) is kind]
-                mine = [rows[place] for place in places]
-            columns = self._ways[kind](mine, places, received_at)
-            if columns is None:
-                return None
-            found.append(columns)
-        return found
-
-    def _trades(self, rows: list[TradeRow], places: _Places, _: int) -> Columns | None:
+    def trades(rows: list[TradeRow], places: Places) -> Columns:
         kinds = {row.X for row in rows}
         if NO_TRADE in kinds:
-            return None
+            raise Fault("a number that stands for no trade")
         numbers = [row.t for row in rows]
-        texts: _Texts = {"event_id": list(map(str, numbers))}
+        texts: Texts = {"event_id": list(map(str, numbers))}
         if kinds != {""}:
             texts["conditions"] = conditions_of(rows)
-        return self._executions(rows, numbers, texts, places)
+        return executions(rows, numbers, texts, places)
 
-    def _aggregates(self, rows: list[AggregateRow], places: _Places, _: int) -> Columns:
+    def aggregates(rows: list[AggregateRow], places: Places) -> Columns:
         numbers = [row.a for row in rows]
-        texts = {"event_id": [f"a{number}" for number in numbers]}
-        return self._executions(rows, numbers, texts, places)
+        return executions(rows, numbers, {"event_id": [f"a{n}" for n in numbers]}, places)
 
-    def _executions(
-        self, rows: Sequence[Any], numbers: list[int], texts: _Texts, places: _Places
+    def executions(
+        rows: Sequence[TradeRow | AggregateRow], ids: list[int], texts: Texts, places: Places
     ) -> Columns:
         texts["side"] = ["sell" if row.m else "buy" for row in rows]
-        values: _Numbers = {
+        numbers: Numbers = {
             "ts_event": times_to_ns([row.T for row in rows]),
-            "seq": np.array(numbers, np.int64),
-            "price": np.array([row.p for row in rows], np.float64),
-            "size": np.array([row.q for row in rows], np.float64),
+            "seq": np.array(ids, np.int64),
+            "price": floats([row.p for row in rows]),
+            "size": floats([row.q for row in rows]),
         }
-        return self._columns("trade", rows, values, texts, places)
+        return together.columns("trade", [row.s for row in rows], numbers, texts, places)
 
-    def _books(self, rows: list[BookRow], places: _Places, _: int) -> Columns | None:
+    def books(rows: list[BookRow], places: Places) -> Columns:
         times = [row.T for row in rows]
-        return self._quotes(rows, times_to_ns(times), places) if all(times) else None
+        if not all(times):
+            raise Fault("a book ticker without a time")
+        return quotes(rows, times_to_ns(times), places)
 
-    def _plain_books(self, rows: list[PlainBookRow], places: _Places, at: int) -> Columns:
-        return self._quotes(rows, np.full(len(rows), at), places)
+    def plain_books(received_at: int, rows: list[PlainBookRow], places: Places) -> Columns:
+        return quotes(rows, np.full(len(rows), received_at), places, ts_source="receive")
 
-    def _quotes(self, rows: Sequence[Any], times: NDArray[np.int64], places: _Places) -> Columns:
-        numbers = [row.u for row in rows]
-        bids, bid_sizes = _side([row.b for row in rows], [row.B for row in rows])
-        asks, ask_sizes = _side([row.a for row in rows], [row.A for row in rows])
-        values: _Numbers = {
-            "ts_event": times,
-            "seq": np.array(numbers, np.int64),
-            "bid_price": bids,
-            "bid_size": bid_sizes,
-            "ask_price": asks,
-            "ask_size": ask_sizes,
-        }
-        return self._columns("quote", rows, values, {"event_id": list(map(str, numbers))}, places)
-
-    def _columns(
-        self,
-        event_type: EventType,
-        rows: Sequence[Any],
-        numbers: _Numbers,
-        texts: _Texts,
-        places: _Places,
+    def quotes(
+        rows: Sequence[BookRow | PlainBookRow], times: Times, places: Places, **said: str
     ) -> Columns:
-        symbols = texts["symbol"] = self._rows.symbols_of([row.s for row in rows])
-        if (classes := self._rows.classes_of(symbols)) is not None:
-            texts["asset_class"] = classes
-        return Columns(event_type, self._constants[type(rows[0])], numbers, texts, places)
+        ids = [row.u for row in rows]
+        bid = [row.b for row in rows], [row.B for row in rows]
+        ask = [row.a for row in rows], [row.A for row in rows]
+        numbers = quote_numbers(times, bid, ask, empty=True)
+        numbers["seq"] = np.array(ids, np.int64)
+        texts = {"event_id": list(map(str, ids))}
+        return together.columns("quote", [row.s for row in rows], numbers, texts, places, **said)
 
-
-def _side(
-    prices: list[float], sizes: list[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One side of the book: an empty one is written as zeros."""
-    price, size = np.array(prices, np.float64), np.array(sizes, np.float64)
-    if not price.all():
-        empty = price == 0
-        price[empty] = size[empty] = np.nan
-    return price, size
+    ways: dict[type, Any] = {TradeRow: trades, AggregateRow: aggregates, BookRow: books}
+    return lambda received_at: ways | {PlainBookRow: partial(plain_books, received_at)}

@@ -124,7 +124,6 @@ class RowReader:
         self._spelling = spelling  # by upper-case ticker
         self._asset_classes = asset_classes
         self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
-        self._symbol_of: dict[str, str] = {}  # of this feed, by ticker
 
     def event(self, row: Row, received_at: int) -> AnyEvent:
         if isinstance(row, TradeRow):
@@ -144,7 +143,7 @@ class RowReader:
     ) -> Trade:
         ticker = row.s
         feed = self._feed or _feed_of_trade(row)
-        known = self._known.get((feed, ticker)) or self._instrument(feed, ticker)
+        known = self._known.get((feed, ticker)) or self.instrument(feed, ticker)
         time = row.T
         return Trade(
             ts_event=time * (_NS_PER_MS if time <= _MOST_MS else _NS_PER_US),
@@ -165,7 +164,7 @@ class RowReader:
     def _quote(self, row: BookRow | PlainBookRow, received_at: int) -> Quote:
         ticker = row.s
         feed = self._feed or _feed_of_book(row)
-        known = self._known.get((feed, ticker)) or self._instrument(feed, ticker)
+        known = self._known.get((feed, ticker)) or self.instrument(feed, ticker)
         bid, bid_size, ask, ask_size = row.b, row.B, row.a, row.A
         if not (bid and ask):  # an empty side is written as zeros
             bid, bid_size = (bid, bid_size) if bid else (NAN, NAN)
@@ -189,25 +188,7 @@ class RowReader:
             ask_size=ask_size,
         )
 
-    def symbols_of(self, tickers: Sequence[str]) -> list[str]:
-        """Our symbols of many."""
-        of = self._symbol_of
-        try:
-            return [of[ticker] for ticker in tickers]
-        except KeyError:
-            if len(of) >= _TICKERS_KEPT:
-                of.clear()
-            of |= {ticker: self._instrument(self._feed, ticker)[0] for ticker in tickers}
-            return [of[ticker] for ticker in tickers]
-
-    def classes_of(self, symbols: Sequence[str]) -> list[str] | None:
-        """Their classes; None: all have the feed's."""
-        if not self._asset_classes:
-            return None
-        usual = ASSET_CLASSES[self._feed]
-        return [self._asset_classes.get(symbol) or usual for symbol in symbols]
-
-    def _instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
+    def instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
         if is_option(ticker):
             raise ValueError(f"{ticker} is an option")
         symbol = self._spelling.get(ticker) or to_symbol(feed, ticker)

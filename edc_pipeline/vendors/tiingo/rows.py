@@ -11,7 +11,6 @@ are decoded in one go. What does not fit it is the other readers' business.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -206,7 +205,6 @@ class RowReader:
         self._asset_classes = asset_classes
         self._fallback = fallback
         self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
-        self._of_feed: dict[str, dict[str, str]] = defaultdict(dict)  # ticker → symbol
 
     def one_pass(self, feed: str, level: object) -> OnePass | None:
         """A decoder of whole frames for what this subscription nearly always brings, and what
@@ -286,7 +284,7 @@ class RowReader:
 
     # An event
 
-    def _instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
+    def instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
         """Our symbol, and its class."""
         known = self._known.get((feed, ticker))
         if known is None:
@@ -298,24 +296,6 @@ class RowReader:
                 self._known[feed, ticker] = known
         return known
 
-    def symbols_of(self, feed: str, tickers: Sequence[str]) -> list[str]:
-        """Our symbols of many."""
-        of = self._of_feed[feed]
-        try:
-            return [of[ticker] for ticker in tickers]
-        except KeyError:
-            if len(of) >= _TICKERS_KEPT:
-                of.clear()
-            of |= {ticker: self._instrument(feed, ticker)[0] for ticker in tickers}
-            return [of[ticker] for ticker in tickers]
-
-    def classes_of(self, feed: str, symbols: Sequence[str]) -> list[str] | None:
-        """Their classes; None: all have the feed's."""
-        if not self._asset_classes:
-            return None
-        usual = ASSET_CLASSES[feed]
-        return [self._asset_classes.get(symbol) or usual for symbol in symbols]
-
     def _quote(
         self,
         ts: int,
@@ -325,7 +305,7 @@ class RowReader:
     ) -> Quote:
         if labels.change == "deleted":
             raise Fault("a deleted quote: a quote has no column that could say so")
-        symbol, asset_class = self._instrument(labels.feed, row.ticker)
+        symbol, asset_class = self.instrument(labels.feed, row.ticker)
         bid, bid_size, ask, ask_size = row.bid, row.bid_size, row.ask, row.ask_size
         return Quote(
             ts_event=ts,
@@ -355,7 +335,7 @@ class RowReader:
             raise Fault("a trade without a price")
         if labels.change != "new":
             conditions = f"{labels.change} {conditions}".rstrip()
-        symbol, asset_class = self._instrument(labels.feed, ticker)
+        symbol, asset_class = self.instrument(labels.feed, ticker)
         return Trade(
             ts_event=ts,
             symbol=symbol,
@@ -373,7 +353,7 @@ class RowReader:
         if labels.change == "deleted":
             raise Fault("a deleted reference price: it has no column that could say so")
         iso, ticker, price = row
-        symbol, asset_class = self._instrument(labels.feed, ticker)
+        symbol, asset_class = self.instrument(labels.feed, ticker)
         return [
             RefPx(
                 ts_event=iso_to_ns(iso),

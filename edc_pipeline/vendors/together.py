@@ -1,0 +1,178 @@
+"""The frames of one read at once, column by column: what the readers of several vendors share.
+
+Such a reader is handed plain frames nearly always. Whatever is not plain it leaves to be read one
+by one, so it may be as narrow as it likes, and must never differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edc_pipeline.events import NS_MAX, AssetClass, EventType
+from edc_pipeline.vendors.contract import Columns
+from edc_pipeline.vendors.reading import Fault, Stamp, epoch_to_ns
+
+Places = Sequence[int]
+Times = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Numbers = dict[str, NDArray[Any]]
+Texts = dict[str, list[str]]
+Ways = Mapping[type, Callable[[list[Any], Places], Columns]]
+
+# Symbols whose spelling is remembered, as one by one (`reading.Instruments`).
+_KEPT: Final = 65_536
+_LONGEST: Final = 40
+
+
+class Together:
+    """Makes the columns of one feed's rows, as one connection hears them."""
+
+    def __init__(
+        self,
+        vendor: str,
+        feed: str,
+        asset_class: AssetClass,
+        instrument: Callable[[str], tuple[str, AssetClass]],
+        *,
+        several: bool = False,
+    ) -> None:
+        """`asset_class` is the usual one; `instrument` gives our symbol and its class of what the
+        vendor writes; `several`: frames may hold more than one row."""
+        self._labels = {"vendor": vendor, "feed": feed, "asset_class": asset_class}
+        self._usual = asset_class
+        self._instrument = instrument
+        self._several = several
+        self._symbols: dict[str, str] = {}
+        self._unusual: dict[str, AssetClass] = {}  # by the vendor's spelling
+        self._constants: dict[tuple[str, ...], Mapping[str, Any]] = {}
+
+    def columns(
+        self,
+        event_type: EventType,
+        tickers: Sequence[str],
+        numbers: Numbers,
+        texts: Texts,
+        places: Places,
+        **said: str,
+    ) -> Columns:
+        """`said` is what all of them say alike."""
+        key = (event_type, *said.values())
+        constants = self._constants.get(key)
+        if constants is None:
+            constants = self._constants[key] = {**self._labels, **said}
+        symbols = self._symbols
+        try:
+            texts["symbol"] = [symbols[ticker] for ticker in tickers]
+        except KeyError:
+            self._look_up(tickers)
+            texts["symbol"] = [symbols[ticker] for ticker in tickers]
+        if self._unusual:
+            of, usual = self._unusual, self._usual
+            texts["asset_class"] = [of.get(ticker, usual) for ticker in tickers]
+        return Columns(event_type, constants, numbers, texts, places, self._several)
+
+    def _look_up(self, tickers: Sequence[str]) -> None:
+        if len(self._symbols) >= _KEPT:
+            self._symbols.clear()
+            self._unusual.clear()
+        for ticker in set(tickers):
+            if len(ticker) > _LONGEST:
+                raise Fault("longer than any symbol")
+            symbol, asset_class = self._instrument(ticker)
+            self._symbols[ticker] = symbol
+            if asset_class != self._usual:
+                self._unusual[ticker] = asset_class
+
+
+def by_kind(rows: list[Any], places: Places, ways: Ways) -> list[Columns] | None:
+    """Each type of row by its own way. None: there is a type without one."""
+    kinds = set(map(type, rows))
+    if not kinds <= ways.keys():
+        return None
+    if len(kinds) == 1:
+        return [ways[type(rows[0])](rows, places)]
+    found = []
+    for kind in kinds:
+        mine = [number for number, row in enumerate(rows) if type(row) is kind]
+        of_kind = [rows[number] for number in mine]
+        found.append(ways[kind](of_kind, [places[number] for number in mine]))
+    return found
+
+
+def spread(frames: Sequence[Sequence[Any]]) -> tuple[list[Any], list[int]]:
+    """The rows of frames with several, and which frame each is from. `Fault`: one has none."""
+    if not all(frames):
+        raise Fault("a frame without rows")
+    places = [place for place, rows in enumerate(frames) for _ in rows]
+    return [row for rows in frames for row in rows], places
+
+
+def floats(values: Sequence[float | None]) -> Floats:
+    """None becomes NaN."""
+    return np.array(values, np.float64)
+
+
+def required_floats(values: Sequence[float | None]) -> Floats:
+    """Prices that have to be there."""
+    found = np.array(values, np.float64)
+    if np.isnan(found).any():
+        raise Fault("without a price")
+    return found
+
+
+def quote_numbers(
+    times: Times,
+    bid: tuple[Sequence[float | None], Sequence[float | None]],
+    ask: tuple[Sequence[float | None], Sequence[float | None]],
+    *,
+    empty: bool = False,
+) -> Numbers:
+    """(prices, sizes) of each side. A price of 0 is how vendors write that there is none; then its
+    size says nothing (`reading.side`). `empty`: a quote may have neither side; else `Fault`."""
+    bid_prices, bid_sizes, no_bid = _side(*bid)
+    ask_prices, ask_sizes, no_ask = _side(*ask)
+    if not empty and no_bid is not None and no_ask is not None and (no_bid & no_ask).any():
+        raise Fault("a quote without prices")
+    return {
+        "ts_event": times,
+        "bid_price": bid_prices,
+        "bid_size": bid_sizes,
+        "ask_price": ask_prices,
+        "ask_size": ask_sizes,
+    }
+
+
+def _side(
+    prices: Sequence[float | None], sizes: Sequence[float | None]
+) -> tuple[Floats, Floats, NDArray[np.bool_] | None]:
+    """The third says where there is none; None: nowhere."""
+    price, size = np.array(prices, np.float64), np.array(sizes, np.float64)
+    none = (price == 0) | np.isnan(price)
+    if not none.any():
+        return price, size, None
+    price[none] = size[none] = np.nan
+    return price, size, none
+
+
+# From, below, ns: as `reading.epoch_to_ns` tells them apart, in whole numbers.
+_UNITS: Final = (
+    (10**11, 10**14, 10**6),
+    (10**17, 2**63, 1),
+    (10**14, 10**17, 10**3),
+    (10**8, 10**11, 10**9),
+)
+
+
+def epochs_to_ns(stamps: Sequence[Stamp]) -> Times:
+    """`reading.epoch_to_ns` of many: at once where all are whole numbers of one unit."""
+    if set(map(type, stamps)) == {int}:
+        found = np.array(stamps, np.int64)
+        first, last = int(found.min()), int(found.max())
+        for begin, below, unit in _UNITS:
+            if begin <= first and last < below and last <= NS_MAX // unit:
+                return found * unit
+    return np.array([epoch_to_ns(stamp) for stamp in stamps], np.int64)
