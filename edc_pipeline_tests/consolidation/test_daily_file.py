@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,40 @@ def test_another_pandas_reads_the_same(spool: Path, out: Path, event_type: Event
     assert isinstance(ours, pd.DataFrame)
     assert csv == ours.to_csv(), version
     assert (zone, spy, late) == ("datetime64[ns, America/New_York]", 75, 240)
+
+
+_BY_R = """
+suppressMessages(library(rhdf5))
+d <- h5read(commandArgs(TRUE)[1], "trade/table", bit64conversion = "bit64")
+cat(nrow(d), format(sum(d$size), digits = 15), d$symbol[2], as.character(d$ts_event[300]))
+"""
+
+
+def _r_has_rhdf5() -> bool:
+    call = ["Rscript", "-e", "library(rhdf5)"]
+    return (
+        bool(shutil.which("Rscript"))
+        and not subprocess.run(call, check=False, capture_output=True).returncode
+    )
+
+
+def test_r_reads_the_same(spool: Path, out: Path, tmp_path: Path) -> None:
+    """Another language: R with Debian's r-bioc-rhdf5, which needs `codec: zlib`."""
+    if not _r_has_rhdf5():
+        pytest.skip("no R with rhdf5 here (Debian: apt-get install r-bioc-rhdf5)")
+    path = made(spool, out, "trade", "zlib")
+    script = tmp_path / "read.R"
+    script.write_text(_BY_R)
+    call = ["Rscript", str(script), str(path)]
+    told = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
+    with h5py.File(path) as file:
+        rows = file["trade/table"][:]
+    assert told == [
+        "300",
+        f"{rows['size'].sum():.15g}",
+        rows["symbol"][1].decode(),
+        str(rows["ts_event"][299]),
+    ]
 
 
 def test_a_reader_with_the_old_file_open_reads_on(spool: Path, out: Path) -> None:

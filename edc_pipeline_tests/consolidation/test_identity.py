@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs.make_identity import PAGE, page
 from edc_pipeline.consolidation.certificate import FeedCounts
 from edc_pipeline.consolidation.content_hash import content_hash, digest_of
-from edc_pipeline.consolidation.identity import Rules, counts_of
+from edc_pipeline.consolidation.identity import Rules, counts_of, identity_rules
 from edc_pipeline.consolidation.identity import settle as settle_rows
 from edc_pipeline.consolidation.layout import widths_of
 from edc_pipeline.consolidation.records import Records
@@ -233,3 +234,11 @@ def test_what_is_stated_again_on_one_connection_is_the_same_statement() -> None:
 def test_what_is_stated_without_a_time_is_counted() -> None:
     stated = [[event(vendor="polled", ts_source="receive", ts_event=OPEN + n)] for n in range(2)]
     assert settle(frame_of(frames(stated)), "trade", BY_ID).rows.height == 2
+
+
+def test_the_page_of_identities_is_that_of_the_vendors() -> None:
+    """`python -m docs.make_identity` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+    for (vendor, feed, event_type), rule in identity_rules().items():
+        line = f"`{feed}` | {event_type} | `{rule.kind}` | {rule.columns} |"
+        assert line in page(), vendor
