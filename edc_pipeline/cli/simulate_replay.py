@@ -78,8 +78,12 @@ def open_day(
     if spool is not None:
         if day is None:
             raise WrongCall("which day? --replay 2026-01-22")
+        if symbols is not None:
+            raise WrongCall(
+                "--symbols: frames of a spool go out whole; ask for symbols as a client"
+            )
         try:
-            source = RecordedFrames(options.existing_spool(spool), day, vendor)
+            source = RecordedFrames(options.existing_spool(spool), day, vendor, to_ns=to_ns)
         except NoFrames as error:
             raise WrongCall(str(error)) from None
         spoken = FrameVendor(vendor, source, terms=terms, seed=seed)

@@ -51,8 +51,9 @@ def asking_of(line: Line) -> Asking:
 class RecordedFrames:
     """The frames of a day that one vendor sent and that held events, as a source of ticks."""
 
-    def __init__(self, spool: Path, day: dt.date, vendor: str) -> None:
+    def __init__(self, spool: Path, day: dt.date, vendor: str, *, to_ns: int | None = None) -> None:
         self._vendor = vendor
+        self._to_ns = to_ns
         self._day = day
         spans = spans_of(spool, day)
         self.lines: dict[Asking, Line] = {}
@@ -81,6 +82,8 @@ class RecordedFrames:
         sessions = PastSessions()
         for received in frames:
             line = received.line
+            if self._to_ns is not None and received.received_at >= self._to_ns:
+                return
             if line.vendor != self._vendor:
                 continue
             session = sessions.of(line)

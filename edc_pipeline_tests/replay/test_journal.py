@@ -200,6 +200,19 @@ def test_recorded_frames_are_served_byte_for_byte_to_who_asks_as_was_asked(tmp_p
         assert (first.rows, first.symbols) == (second.rows, second.symbols)
 
 
+def test_a_part_of_the_frames_begins_and_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    settings, _ = live(tmp_path / "live")
+    received = days_recorded(settings.spool)[0]
+    source = RecordedFrames(settings.spool, received, "tiingo")
+    times = source.take(100_000)["at_ns"].tolist()
+    assert times == sorted(times)
+    first, end = times[len(times) // 3], times[len(times) // 2]
+    part = RecordedFrames(settings.spool, received, "tiingo", to_ns=end)
+    part.jump_to(first)
+    assert part.first_ns() == first
+    assert part.take(100_000)["at_ns"].tolist() == [at for at in times if first <= at < end]
+
+
 def test_who_asks_otherwise_gets_what_the_service_sent(tmp_path: Path) -> None:
     settings, _ = live(tmp_path / "live")
     other = {"feed": "iex", "symbols": ("SPY",), "options": {"threshold_level": 5}}
