@@ -107,6 +107,9 @@ def run(options: argparse.Namespace, folder: Path) -> None:
             "seconds": round(ours["seconds"], 3),
             "plain_seconds": plain_seconds and round(plain_seconds, 2),
             "vs_plain": plain_seconds and round(plain_seconds / ours["seconds"], 2),
+            # On a machine that others use as well, this says more than the time.
+            "cpu_seconds": round(ours["cpu_seconds"], 3),
+            "plain_cpu_seconds": plain.get("cpu_seconds") and round(plain["cpu_seconds"], 2),
             "peak_rss_mb": round(ours["peak_rss_mb"]),
             "plain_peak_rss_mb": plain.get("peak_rss_mb") and round(plain["peak_rss_mb"]),
             "unchanged_seconds": round(ours["unchanged_seconds"], 3),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
-from consolidation_day import DAY
+from consolidation_day import DAY, peak_rss_mb
 
 from edc_pipeline.consolidation import consolidate
 
 
 def main(spool: Path, out: Path, event_type: str, memory: str) -> None:
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     made = consolidate(spool, out, event_type, DAY, rules={}, memory=memory)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    peak = peak_rss_mb()
     started = time.perf_counter()
     again = consolidate(spool, out, event_type, DAY, rules={}, memory=memory)
     assert again.unchanged
@@ -25,6 +24,7 @@ def main(spool: Path, out: Path, event_type: str, memory: str) -> None:
         json.dumps(
             {
                 "seconds": seconds,
+                "cpu_seconds": cpu,
                 "peak_rss_mb": peak,
                 "rows": made.certificate.rows,
                 "stages": {name: round(s, 3) for name, s in made.seconds.items()},

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
-from consolidation_day import DAY
+from consolidation_day import DAY, peak_rss_mb
 
 
 def main(spool: Path, out: Path, event_type: str) -> None:
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     out.mkdir(parents=True)
     folder = spool / f"event_type={event_type}" / f"day={DAY.isoformat()}"
     parts = [pd.read_parquet(path) for path in sorted(folder.iterdir())]
@@ -28,9 +27,10 @@ def main(spool: Path, out: Path, event_type: str) -> None:
     for name in ("ts_event", "created_at"):
         day[name] = pd.to_datetime(day[name], utc=True).dt.tz_convert("America/New_York")
     day.to_hdf(out / "day.h5", key=event_type, format="table", data_columns=True)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak_rss_mb": peak, "rows": len(day)}))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    peak = peak_rss_mb()
+    told = {"seconds": seconds, "cpu_seconds": cpu, "peak_rss_mb": peak, "rows": len(day)}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
