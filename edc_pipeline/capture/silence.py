@@ -11,13 +11,14 @@ What a feed does is learned from the feed itself, and forgotten within the hour:
   is known to;
 - its rate: decayed over half a minute, and held from the moment it fell silent, so that a market
   that thins out towards its close is not measured by its opening. Each half hour by the clock it
-  begins at nothing: what was usual at 15:59 is not expected at 16:01.
+  begins at nothing: what was usual at 15:59 is not expected at 16:01. And never more than its rate
+  over half an hour: a dozen events in a moment are no rhythm of a thin feed.
 
 It is mute after six of its usual longest pauses, at least 15 s, if 50 frames should have come by
 then. A feed with 3 frames/s or more has pauses of about 4 s at the most in an hour (ln(10,800)/3,
 and the second between two looks): it is flagged within 30 s, one with 10 a second after 15 s. A
 thin one, at whatever rate, has long pauses by itself. Nothing is expected before it has spoken
-for a minute.
+for a minute, and 50 frames.
 
 Sessions: US markets open and close on the half hour of the New York clock, 9:30, 16:00, 17:00,
 20:00, and 13:00 on short days. A silence that begins there (5 s before to 30 s after) is a
@@ -47,6 +48,7 @@ class SilenceRule:
     missed_frames: int = 50  # that should have come meanwhile
     learn_s: float = 60.0  # of speaking, before anything is expected
     recent_s: float = 30.0  # the rate forgets by a factor of e in this time
+    usual_s: float = 1800.0  # and the usual rate, which it is held to, in this
     span_s: float = 600.0  # each span has a longest pause
     spans: int = 6
     edge_before_s: float = 5.0  # a silence that begins so close to a half hour is a session's end
@@ -75,12 +77,15 @@ class Rhythm:
 
     __slots__ = (
         "_began_s",
+        "_frames",
         "_half_hour",
         "_heard_s",
         "_longest",
         "_rule",
         "_span_ends_s",
         "_spoke_s",
+        "_usual",
+        "_usual_since_s",
         "_weight",
     )
 
@@ -91,6 +96,9 @@ class Rhythm:
         self._half_hour = 0
         self._heard_s = 0.0
         self._weight = 0.0  # frames up to then, decayed
+        self._usual = 0.0  # the same, decayed slowly, and since when
+        self._usual_since_s = 0.0
+        self._frames = 0
         self._longest: deque[float] = deque(maxlen=rule.spans)
         self._span_ends_s = 0.0
 
@@ -107,7 +115,12 @@ class Rhythm:
         half_hour = now_ns // _HALF_HOUR_NS
         if rule.edges and half_hour != self._half_hour:
             self._weight, self._half_hour = 0.0, half_hour
-        self._weight = self._weight * math.exp((self._heard_s - now_s) / rule.recent_s) + frames
+        if self._spoke_s is None:  # how it was before we did not listen says nothing of its rate
+            self._usual, self._usual_since_s = 0.0, now_s - rule.look_every_s
+        since_s = self._heard_s - now_s
+        self._weight = self._weight * math.exp(since_s / rule.recent_s) + frames
+        self._usual = self._usual * math.exp(since_s / rule.usual_s) + frames
+        self._frames += frames
         self._spoke_s = self._heard_s = now_s
 
     def not_listening(self) -> None:
@@ -123,13 +136,18 @@ class Rhythm:
         silent_s = now_s - spoke_s
         if silent_s < max(rule.at_least_s, rule.pauses * median_high(self._longest)):
             return None
-        expected = self._weight / rule.recent_s
-        if expected * silent_s < rule.missed_frames:
+        expected = min(self._weight / rule.recent_s, self._usual_rate(spoke_s))
+        if self._frames < rule.missed_frames or expected * silent_s < rule.missed_frames:
             return None
         if rule.edges and self._is_session_end(now_ns - int(silent_s * 1e9)):
             self.not_listening()  # the night is no pause to learn either
             return None
         return Silence(silent_s, expected)
+
+    def _usual_rate(self, now_s: float) -> float:
+        usual_s = self._rule.usual_s
+        # What a frame a second would weigh by now; in the long run `usual_s`.
+        return self._usual / (usual_s * -math.expm1((self._usual_since_s - now_s) / usual_s))
 
     def _is_session_end(self, began_ns: int) -> bool:
         after_s = began_ns % _HALF_HOUR_NS / 1e9

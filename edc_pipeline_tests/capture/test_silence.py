@@ -6,7 +6,7 @@ import random
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edc_pipeline.capture.silence import FEED, Rhythm, Silence, SymbolRhythms
@@ -62,6 +62,7 @@ def test_a_feed_that_speaks_often_is_flagged_within_30_s(
     per_s=st.sampled_from([0.01, 0.1, 0.5, 1.0, 2.0, 5.0]),
     burstiness=st.sampled_from([0.0, 1.0]),
 )
+@example(seed=418, per_s=0.01, burstiness=1.0)  # a dozen in a moment, then 16 minutes of nothing
 def test_no_false_alarm_while_it_speaks_at_whatever_rate(
     seed: int, per_s: float, burstiness: float
 ) -> None:

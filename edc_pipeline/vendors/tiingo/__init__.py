@@ -8,7 +8,8 @@ a bad token is not documented).
 
 An IEX or BOATS row tells its time twice, as text and as a number of nanoseconds. The number is
 taken and the text not read, even where they should disagree: the documentation has them as one
-instant, and to read both would cost 0.7 µs beside the 1.2 µs of a whole event. A number that is out of its day by more than the horizon is quarantined like any other.
+instant, and to read both would cost 0.7 µs beside the 1.2 µs of a whole event. A number that is out
+of its day by more than the horizon is quarantined like any other.
 """
 
 from __future__ import annotations
