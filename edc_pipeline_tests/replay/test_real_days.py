@@ -177,14 +177,24 @@ def test_ibm_cut_and_resent_on_one_connection_is_the_same_day(tmp_path: Path) ->
     assert duplicates == exchange.truth.faults["resend"] == 600
 
 
+FX = {"feed": "fx", "symbols": ("EUR/USD",), "options": {"threshold_level": 5}}
+# A day of UTC is two of New York's.
+FX_DAYS = (dt.date(2014, 5, 1), dt.date(2014, 5, 2))
+
+
 def test_eurusd_comes_out_as_it_went_in(tmp_path: Path) -> None:
-    feed = {"feed": "fx", "symbols": ("EUR/USD",), "options": {"threshold_level": 5}}
-    exchange, settings = replayed(eurusd(), tmp_path, feed)
+    exchange, settings = replayed(eurusd(), tmp_path, FX)
     assert exchange.truth.data == {"fx": 49_341}
-    # A day of UTC is two of New York's.
-    rows = [
-        row
-        for day in (dt.date(2014, 5, 1), dt.date(2014, 5, 2))
-        for row in made(settings, "quote", day)[0]
-    ]
+    rows = [row for day in FX_DAYS for row in made(settings, "quote", day)[0]]
     assert alike(rows) == alike(eurusd_quotes())
+
+
+def test_eurusd_with_two_connections_and_chaos_is_the_same_day(tmp_path: Path) -> None:
+    chaos = "drop@4000:10,corrupt@9000,cut@15000,cut@30000,delay=0.1%:50ms,reorder=0.1%,seed=5"
+    exchange, settings = replayed(eurusd(), tmp_path, {**FX, "connections": 2}, chaos=chaos)
+    done = exchange.trouble.counts
+    assert (done["drop"], done["corrupt"], done["cut"]) == (10, 1, 2)
+    days = [made(settings, "quote", day) for day in FX_DAYS]
+    rows = [row for made_rows, _ in days for row in made_rows]
+    assert sorted(alike(rows)) == sorted(alike(eurusd_quotes()))
+    assert sum(certificate.rows_in for _, certificate in days) == 2 * 49_341 - 10 - 1
