@@ -4,8 +4,8 @@
 
 A real `edc dev`. Three times a day of a million trades is launched by GraphQL, as the UI's button
 does; our share is what the asset says it spent (consolidate, check, examine), Dagster's is the
-rest. Then capture runs with reports every 5 s instead of every 300 s, and after the end the growth
-of DAGSTER_HOME is divided by reports and by ticks, to be multiplied by those of a day.
+rest. Then capture runs with reports every 5 s instead of every 300 s, and what DAGSTER_HOME grows
+by between two looks is divided by reports and by ticks, to be multiplied by those of a day.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from edc_pipeline_tests.defs.busy_day import write_busy_day
 from edc_pipeline_tests.defs.control_room import REPOSITORY, ControlRoom, await_
 
 ROWS = 1_000_000
+_MADE = "ASSET_MATERIALIZATION"
 REPORTS_A_DAY = 86_400 // 300
-# keep_capture_running every 10 s; late, today, reports, alerts; the daemon looks every 5 s at most.
-TICKS_A_DAY = 86_400 // 10 + 2 * (86_400 // 60) + 2 * (86_400 // 30)
+# keep_capture_running every 10 s and the daemon's own 5 s; alerts every 60 s, late and today every
+# 120 s, reports every 240 s.
+TICKS_A_DAY = 86_400 // 15 + 86_400 // 60 + 2 * (86_400 // 120) + 86_400 // 240
 # A night makes three files and a report; every evening capture hands over.
 NIGHTLY_RUNS = 5
 
@@ -46,17 +48,20 @@ def main() -> None:
     feeds = feeds.replace("{", "{{").replace("}", "}}")
     feeds = feeds.replace("127.0.0.1:8765", "127.0.0.1:{port}")
     feeds = feeds.replace("data_dir: data", "data_dir: {data}")
-    feeds += "\ndagster: {{report_seconds: 5}}\n"
+    feeds = feeds.replace("\ndagster:\n", "\ndagster:\n  report_seconds: 5\n")
+    feeds = feeds.replace("flush_seconds: 60", "flush_seconds: 2")
     room = ControlRoom(home, feeds)
     try:
         await_("the UI", 180, room.ui_answers)
         await_("a collector", 120, room.collector)
         for past in days:
             launch(room, f"{past}|trade")
+        time.sleep(30)
+        first = snapshot(home / "home")
         time.sleep(60 * asked.minutes)
+        growth(first, snapshot(home / "home"), home / "home")
     finally:
         room.interrupt(120)
-        growth(home / "home")
         shutil.rmtree(home)
 
 
@@ -79,32 +84,45 @@ def launch(room: ControlRoom, partition: str) -> None:
     )
 
 
-def growth(home: Path) -> None:
-    """Bytes for each report and each tick, from the databases as they lie after the end."""
-    runs = [p for p in (home / "history" / "runs").glob("*.db") if p.stem != "index"]
-    reports = [(p, n) for p in runs if (n := _count(p, "event_logs", "ASSET_MATERIALIZATION")) > 5]
-    ticks = _count(home / "schedules" / "schedules.db", "job_ticks")
-    index = home / "history" / "runs" / "index.db"
-    entries = _count(index, "event_logs")
-    tick_bytes = _size(home / "schedules") / max(ticks, 1)
-    print(f"ticks: {ticks}, {tick_bytes:,.0f} bytes each, with an empty database's share")
-    day = tick_bytes * TICKS_A_DAY
-    for path, materialisations in reports:
-        times = materialisations / 3
-        each = _size_of(path) / times + _size_of(index) / max(entries, 1) * 3
-        logs = sum(_size(p) for p in (home / "storage").glob(f"{path.stem}*"))
-        print(f"capture: {times:.0f} reports, {each:,.0f} bytes each; {logs:,} bytes of its log")
-        day += each * REPORTS_A_DAY
-        break
-    others = [p for p in runs if p not in [r for r, _ in reports]]
-    if others:
-        run = sum(_size_of(p) for p in others) / len(others)
-        print(f"other runs: {len(others)}, {run:,.0f} bytes each in the event log")
-        day += NIGHTLY_RUNS * run
-    print(f"a day: {day / 1e6:.1f} MB; ticks that skipped are purged after two days")
-    for path in sorted(home.rglob("*")):
-        if path.is_file() and path.stat().st_size > 200_000:
-            print(f"   {path.stat().st_size:>12,}  {path.relative_to(home)}")
+Snapshot = dict[str, tuple[int, int]]
+
+
+def snapshot(home: Path) -> Snapshot:
+    """By what grows: how many there are, and the bytes that they take with all else in the file."""
+    runs = home / "history" / "runs"
+    capture = max(runs.glob("*-*.db"), key=lambda p: _count(p, "event_logs", _MADE), default=None)
+    reports = 0 if capture is None else _count(capture, "event_logs", _MADE)
+    logs = size_of(
+        *runs.glob("index.db*"), *((capture.parent.glob(f"{capture.name}*")) if capture else ())
+    )
+    return {
+        "report": (reports // 3, logs + size_of(*(home / "storage").rglob("*"))),
+        "tick": (
+            _count(home / "schedules" / "schedules.db", "job_ticks"),
+            size_of(*(home / "schedules").rglob("*")),
+        ),
+    }
+
+
+def growth(first: Snapshot, last: Snapshot, home: Path) -> None:
+    """Slopes, so that what an empty database takes counts for nothing."""
+    day = 0.0
+    for what, number in (("report", REPORTS_A_DAY), ("tick", TICKS_A_DAY)):
+        more = last[what][0] - first[what][0]
+        each = (last[what][1] - first[what][1]) / max(more, 1)
+        print(f"{what}: {more} more, {each:,.0f} bytes each; {number:,} a day")
+        day += each * number
+    runs = list((home / "history" / "runs").glob("*-*.db"))
+    made = [size_of(*p.parent.glob(f"{p.name}*")) for p in runs]
+    smallest = sorted(made)[: max(1, len(made) - 1)]
+    run = sum(smallest) / len(smallest)
+    print(f"run of a day: {run:,.0f} bytes each; {NIGHTLY_RUNS} a night")
+    print(f"a day: {(day + NIGHTLY_RUNS * run) / 1e6:.1f} MB, ticks included, which are purged"
+          " after two days")  # fmt: skip
+
+
+def size_of(*paths: Path) -> int:
+    return sum(p.stat().st_size for p in paths if p.is_file())
 
 
 def _count(path: Path, table: str, event: str = "") -> int:
@@ -119,14 +137,6 @@ def _count(path: Path, table: str, event: str = "") -> int:
         return 0
     finally:
         connection.close()
-
-
-def _size_of(path: Path) -> int:
-    return sum(p.stat().st_size for p in path.parent.glob(f"{path.name}*"))
-
-
-def _size(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
 if __name__ == "__main__":

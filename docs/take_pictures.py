@@ -1,6 +1,6 @@
 """Walks the Dagster UI as an operator does, and takes the pictures that stand in the docs.
 
-    make pictures                                          # needs Chromium; some two minutes
+    make pictures                                          # needs Chromium; some minutes
     python -m docs.take_pictures --walk /tmp/walk          # a picture of every step besides
 
 Starts `edc dev` on a home of its own with three weeks of days in its spool, lets it capture from
@@ -96,8 +96,8 @@ def walk(
     _await_backfill(browser, ui, snap)
     report = f"{ui}/assets/day_report?view=partitions&partition={day}"
     browser.open(report)
-    # The report follows by itself, a minute after the last file of the day.
-    await_("the report of the day", RUNS_S, lambda: _says(browser, report, "by_event_type"), 5)
+    # The report follows by itself, some minutes after the last file of the day.
+    await_("the report of the day", 3 * RUNS_S, lambda: _says(browser, report, "by_event_type"), 5)
     snap("day_report")
     browser.open(f"{ui}/asset-groups", says="day_report")
     snap("asset_graph")

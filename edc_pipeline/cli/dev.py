@@ -52,6 +52,7 @@ _NOISE: Final = re.compile(
             r"^\s|^$|^>|^grpc\.|Stack Trace:|Traceback \(|The above exception|Warning: ",
             r"Instance is configured with the following|LocationStateChangeEventType",
             r"Checking for new runs for sensor|skipped: (capture is live|no late micro-batches)",
+            r"skipped: (switched off|nothing new|no daily file has changed|nothing is wrong)",
             r"Priority sorting and checking|Launched \d+ runs|Collected \d+ runs|Checking run ",
             r"Creating new run for|Completed launch of run",
         ]

@@ -44,7 +44,7 @@ class Cursor(msgspec.Struct, kw_only=True):
 
 
 @dg.sensor(
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Tells what is wrong to the addresses of EDC_ALERT_URLS: capture down, mute feeds, failed"

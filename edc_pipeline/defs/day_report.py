@@ -58,7 +58,7 @@ with warnings.catch_warnings():
         "The trades, quotes and reference prices of one New York day beside each other: which of"
         " them are whole, which are not and why, and pictures of all three with a point a minute,"
         " on one page `reports/day_report_2026_01_22.html` that can be mailed as it is.\n\n"
-        "Written by itself, by the sensor `write_day_reports`, a minute after the last of the"
+        "Written by itself, by the sensor `write_day_reports`, some minutes after the last of the"
         " day's files was made."
     ),
 )
@@ -155,9 +155,9 @@ day_reports: Final = dg.define_asset_job(
 
 @dg.sensor(
     job=day_reports,
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=240,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Writes a day's report when its daily files have changed, a minute after the last.",
+    description="Writes a day's report some minutes after the last of its daily files has changed.",
 )
 def write_day_reports(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     try:

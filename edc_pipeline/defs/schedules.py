@@ -77,7 +77,7 @@ def daily_consolidation(
 
 @dg.sensor(
     job=consolidate,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Makes a past day's file again when micro-batches have landed for it after it was made,"
@@ -121,7 +121,7 @@ def late_micro_batches(
 
 @dg.sensor(
     job=consolidate,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Makes today's provisional files again every `consolidation.today_every_minutes`, where"

@@ -182,6 +182,39 @@ class ControlRoom:
         assert said["__typename"] == "LaunchRunSuccess", said
         return str(said["run"]["runId"])
 
+    def backfill(self, partitions: list[str]) -> str:
+        """Launch several partitions of `consolidated_feeds` at once; the backfill's id."""
+        query = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p)
+            { __typename ... on LaunchBackfillSuccess { backfillId }
+            ... on PythonError { message } } }"""
+        parameters = {
+            "assetSelection": [{"path": ["consolidated_feeds"]}],
+            "partitionNames": partitions,
+        }
+        said = self.graphql(query, {"p": parameters})["launchPartitionBackfill"]
+        assert said["__typename"] == "LaunchBackfillSuccess", said
+        return str(said["backfillId"])
+
+    def backfill_ended(self, backfill_id: str) -> str:
+        """How a backfill ended; empty while it has not."""
+        query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+            ... on PartitionBackfill { status } } }"""
+        status = self.graphql(query, {"id": backfill_id})["partitionBackfillOrError"]["status"]
+        return "" if status in {"REQUESTED", "CANCELING", "FAILING"} else str(status)
+
+    def stumbled(self) -> list[str]:
+        """Sensors that failed in one of their latest ticks, and why."""
+        query = """query($s: RepositorySelector!) { sensorsOrError(repositorySelector: $s) {
+            ... on Sensors { results { name sensorState { ticks(limit: 20) {
+            status error { message } } } } } } }"""
+        sensors = self.graphql(query, {"s": LOCATION})["sensorsOrError"]["results"]
+        return [
+            f"{sensor['name']}: {tick['error']}"
+            for sensor in sensors
+            for tick in sensor["sensorState"]["ticks"]
+            if tick["status"] == "FAILURE"
+        ]
+
     # End
 
     def interrupt(self, within_s: float) -> int:

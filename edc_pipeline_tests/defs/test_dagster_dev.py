@@ -6,9 +6,11 @@ capture running, but the last.
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +19,18 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from edc_pipeline.consolidation import consolidate, daily_file, read_certificate
 from edc_pipeline.defs.checks import CHECKS
 from edc_pipeline.events import EVENT_TYPES
-from edc_pipeline.market_day import market_day
+from edc_pipeline.market_day import MARKET_ZONE, market_day
 from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.owner import Owner, current_owner
 from edc_pipeline.spool.status import read_status
+from edc_pipeline_tests.defs.busy_day import write_busy_day
 from edc_pipeline_tests.defs.control_room import ControlRoom, await_
 
-pytestmark = [pytest.mark.dagster_dev, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.dagster_dev, pytest.mark.timeout(600)]
 
 FEEDS: Final = """
 data_dir: {data}
@@ -48,7 +52,7 @@ capture: {{flush_seconds: 1}}
 dagster: {{report_seconds: 5}}
 """
 # What a step of Dagster may take on two busy cores; alone they take a fifth of it.
-SLOW_S: Final = 60.0
+SLOW_S: Final = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def started(folder: Path) -> Iterator[ControlRoom]:
     room = ControlRoom(folder, FEEDS)
     processes: list[psutil.Process] = []
     try:
-        await_("the UI answers", SLOW_S, room.ui_answers)
+        await_("the UI answers", 2 * SLOW_S, room.ui_answers)
         processes += room.processes()
         yield room
         if room.process.poll() is None:
@@ -169,6 +173,65 @@ def test_a_day_without_data_fails_in_a_line(room: ControlRoom) -> None:
     assert await_("the run ends", SLOW_S, lambda: room.ended(run_id)) == "FAILURE"
 
 
+def test_a_backfill_makes_what_the_night_would_have_made(
+    room: ControlRoom, collector: Owner, tmp_path: Path
+) -> None:
+    """While capture goes on, in the same spool."""
+    today = market_day(time.time_ns())
+    days = [today - dt.timedelta(days=n) for n in (8, 9)]
+    types = EVENT_TYPES[:2]
+    for day in days:
+        for event_type in types:
+            write_busy_day(room.spool, day, event_type, 2_000, micro_batches=4)
+    wanted = [f"{day}|{event_type}" for day in days for event_type in types]
+    backfill = room.backfill(wanted)
+    ended = await_("the backfill", 4 * SLOW_S, lambda: room.backfill_ended(backfill))
+    assert ended == "COMPLETED_SUCCESS"
+    for day in days:
+        for event_type in types:
+            made = read_certificate(daily_file(room.daily, event_type, day))
+            nightly = consolidate(room.spool, tmp_path, event_type, day)
+            assert made.content_hash == nightly.certificate.content_hash
+            assert made.state.state == "sealed"
+
+
+def test_capture_hands_over_to_the_next_run_without_a_hole(
+    room: ControlRoom, collector: Owner
+) -> None:
+    """As every evening, only that the evening is this very minute."""
+    sources = {source.name for source in Ledger(room.spool).frames()}
+
+    def minute_after_its_start() -> str:
+        now = dt.datetime.now(MARKET_ZONE)
+        began = collector.started_at / 1e9
+        return f"{now:%H:%M}" if now.replace(second=0, microsecond=0).timestamp() > began else ""
+
+    rotate_at = await_("the next minute", 70, minute_after_its_start)
+    settings = room.folder / "feeds.yaml"
+    former = settings.read_text()
+    settings.write_text(
+        former.replace("report_seconds: 5", f"report_seconds: 5, rotate_at: '{rotate_at}'")
+    )
+    assert settings.read_text() != former
+    try:
+        successor = await_(
+            "the next run captures",
+            2 * SLOW_S,
+            lambda: room.collector(besides=collector.run_id),
+        )
+    finally:
+        settings.write_text(former)
+    assert await_("the run ends", SLOW_S, lambda: room.ended(collector.run_id)) == "SUCCESS"
+    await_("the feeds deliver", SLOW_S, lambda: taken_by(room.spool, successor.collector))
+    handed_over = [gap for gap in Ledger(room.spool).gaps() if gap.from_ns >= collector.started_at]
+    assert handed_over == []
+    assert {source.name for source in Ledger(room.spool).frames()} == sources
+
+
+def test_no_sensor_stumbles(room: ControlRoom) -> None:
+    assert room.stumbled() == []
+
+
 def test_terminate_drains_and_a_stopped_sensor_starts_nothing(
     room: ControlRoom, collector: Owner
 ) -> None:
@@ -230,3 +293,24 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_killed_daemon_ends_in_order_and_a_restart_goes_on(tmp_path: Path) -> None:
+    for room in started(tmp_path):
+        collector = capturing(room)
+        processes = room.processes()
+        (daemon,) = [p for p in processes if "dagster._daemon" in p.cmdline()]
+        daemon.kill()
+        # `dagster dev` ends when one of its own dies; whoever supervises `edc dev` starts it anew.
+        assert room.process.wait(2 * SLOW_S) == 1
+        all_gone(processes, SLOW_S)
+        assert_drained(room.spool, collector.collector)
+    for room in started(tmp_path):
+        successor = capturing(room)
+        assert successor.run_id != collector.run_id
+        assert room.ended(collector.run_id)  # nothing stays STARTED for ever
+        run_id = room.materialise(f"{market_day(time.time_ns())}|trade")
+        ended = partial(room.ended, run_id)
+        assert await_("the partition is made", SLOW_S, ended) == "SUCCESS"
+        assert room.checks(run_id)["ledger_balances"]["success"]
+        assert room.interrupt(2 * SLOW_S) == 130

@@ -80,6 +80,8 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
         ("2026-01-22 09:30:00,000 WARNING stocks: closed with code 1006", True),
         ("SensorDaemon - INFO - Sensor keep_capture_running skipped: capture is live", False),
         ("SensorDaemon - INFO - Sensor keep_capture_running skipped: capture can't start", True),
+        ("SensorDaemon - INFO - Sensor tell_what_is_wrong skipped: nothing is wrong. EDC_", False),
+        ("SensorDaemon - INFO - Sensor tell_what_is_wrong skipped: nobody captures", True),
     ],
 )
 def test_the_log_is_readable(line: str, shown: bool) -> None:
