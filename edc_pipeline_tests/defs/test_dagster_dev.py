@@ -173,6 +173,19 @@ def test_a_day_without_data_fails_in_a_line(room: ControlRoom) -> None:
     assert await_("the run ends", SLOW_S, lambda: room.ended(run_id)) == "FAILURE"
 
 
+def test_terminate_drains_and_a_stopped_sensor_starts_nothing(
+    room: ControlRoom, collector: Owner
+) -> None:
+    room.switch_sensor("keep_capture_running", on=False)
+    room.terminate(collector.run_id)
+    assert await_("the run ends", SLOW_S, lambda: room.ended(collector.run_id)) == "CANCELED"
+    assert assert_drained(room.spool, collector.collector) == in_ledger(room.spool)
+    time.sleep(11)  # longer than the sensor's interval
+    assert room.collector() is None
+    room.switch_sensor("keep_capture_running", on=True)
+    await_("a new run captures", SLOW_S, lambda: room.collector(besides=collector.run_id))
+
+
 def test_a_backfill_makes_what_the_night_would_have_made(
     room: ControlRoom, collector: Owner, tmp_path: Path
 ) -> None:
@@ -230,19 +243,6 @@ def test_capture_hands_over_to_the_next_run_without_a_hole(
 
 def test_no_sensor_stumbles(room: ControlRoom) -> None:
     assert room.stumbled() == []
-
-
-def test_terminate_drains_and_a_stopped_sensor_starts_nothing(
-    room: ControlRoom, collector: Owner
-) -> None:
-    room.switch_sensor("keep_capture_running", on=False)
-    room.terminate(collector.run_id)
-    assert await_("the run ends", SLOW_S, lambda: room.ended(collector.run_id)) == "CANCELED"
-    assert assert_drained(room.spool, collector.collector) == in_ledger(room.spool)
-    time.sleep(11)  # longer than the sensor's interval
-    assert room.collector() is None
-    room.switch_sensor("keep_capture_running", on=True)
-    await_("a new run captures", SLOW_S, lambda: room.collector(besides=collector.run_id))
 
 
 def test_a_killed_worker_is_replaced(room: ControlRoom, collector: Owner) -> None:
