@@ -126,21 +126,22 @@ def _make(settings: Settings, event_type: EventType, day: dt.date, *, again: boo
 
 
 def _finished(settings: Settings, event_type: EventType, day: dt.date) -> Any:
-    """The certificate of a day that was sealed from just these micro-batches, by their names."""
+    """The certificate of a day that was sealed from all micro-batches there are, by their names."""
     from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
         NoCertificate,
         daily_file,
+        not_held,
         read_certificate,
     )
-    from edc_pipeline.spool.layout import batch_files  # noqa: PLC0415
 
     try:
         certificate = read_certificate(daily_file(settings.daily, event_type, day))
     except (NoCertificate, OSError):
         return None
-    known = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
-    there = {path.name for path in batch_files(settings.spool, event_type, day)}
-    return certificate if there == known and certificate.state.state != "provisional" else None
+    finished = certificate.state.state != "provisional" and not not_held(
+        certificate, settings.spool
+    )
+    return certificate if finished else None
 
 
 def _tell(made: Made, number: int, of: int, seconds: float) -> None:

@@ -21,6 +21,7 @@ from edc_pipeline_tests.defs.control_room import REPOSITORY
 MICRO_BATCHES = dg.AssetKey("micro_batches")
 CONSOLIDATED = dg.AssetKey("consolidated_feeds")
 DAY_REPORT = dg.AssetKey("day_report")
+RETENTION = dg.AssetKey("spool_retention")
 
 
 def test_the_names_of_the_contract() -> None:
@@ -29,6 +30,7 @@ def test_the_names_of_the_contract() -> None:
         "capture",
         "consolidate",
         "day_reports",
+        "retain",
     }
     assert {s.name for s in repository.sensor_defs} == {
         "keep_capture_running",
@@ -37,20 +39,21 @@ def test_the_names_of_the_contract() -> None:
         "tell_what_is_wrong",
         "write_day_reports",
     }
-    assert [s.name for s in repository.schedule_defs] == ["daily_consolidation"]
+    assert {s.name for s in repository.schedule_defs} == {"daily_consolidation", "weekly_retention"}
 
 
 def test_what_is_switched_on_by_itself() -> None:
     repository = defs.get_repository_def()
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs)
-    (schedule,) = repository.schedule_defs
-    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert schedule.execution_timezone == "America/New_York"
+    on = {s.name: s.default_status is dg.DefaultScheduleStatus.RUNNING
+          for s in repository.schedule_defs}  # fmt: skip
+    assert on == {"daily_consolidation": True, "weekly_retention": False}  # this one removes
+    assert {s.execution_timezone for s in repository.schedule_defs} == {"America/New_York"}
 
 
 def test_the_asset_graph() -> None:
     graph = defs.resolve_asset_graph()
-    assert graph.get_all_asset_keys() == {MICRO_BATCHES, CONSOLIDATED, DAY_REPORT}
+    assert graph.get_all_asset_keys() == {MICRO_BATCHES, CONSOLIDATED, DAY_REPORT, RETENTION}
     assert graph.get(DAY_REPORT).parent_keys == {CONSOLIDATED}
     for node in (graph.get(key) for key in graph.get_all_asset_keys()):
         assert node.owners == ["team:market-data"]
