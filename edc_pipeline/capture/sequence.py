@@ -232,15 +232,15 @@ class Numbers:
         heard: dict[int, Counter[str]] = {}
         for columns in found:
             place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
-            numbers = columns.numbers.get("seq")
             if rule is None:
                 continue
-            if numbers is None:
-                return False
             if place in latest:  # two types share a numbering: their order matters
                 return False
+            numbers = _numbers_of(columns, rule)
+            if numbers is None:
+                return False
             symbols = columns.texts["symbol"]
-            followed = self._follow(place, rule, zip(symbols, numbers.tolist(), strict=True))
+            followed = self._follow(place, rule, zip(symbols, numbers, strict=True))
             if followed is None:
                 return False
             latest[place] = followed
@@ -254,7 +254,7 @@ class Numbers:
         self, place: int, rule: SequenceRule, numbered: Iterable[tuple[str, int]]
     ) -> dict[str, int] | None:
         """Symbol → its latest number; None where one does not follow its last."""
-        if rule.wraps_after is not None or rule.borne_by != "seq":
+        if rule.wraps_after is not None:
             return None
         latest: dict[str, int] = {}
         for symbol, seq in numbered:
@@ -306,6 +306,18 @@ class Numbers:
 def _number_of(event_id: str) -> int:
     """−1 where the id is no number."""
     return int(event_id) if event_id.isdecimal() and event_id.isascii() else -1
+
+
+def _numbers_of(columns: Columns, rule: SequenceRule) -> list[int] | None:
+    """None where not every row bears one."""
+    if rule.borne_by == "seq":
+        numbers = columns.numbers.get("seq")
+        return None if numbers is None else numbers.tolist()
+    ids = columns.texts.get("event_id")
+    if ids is None or "" in ids:
+        return None
+    joined = "".join(ids)
+    return list(map(int, ids)) if joined.isdecimal() and joined.isascii() else None
 
 
 def _begin(key: tuple[int, str], rule: SequenceRule) -> Numbering:

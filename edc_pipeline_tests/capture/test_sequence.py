@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -14,7 +19,7 @@ from edc_pipeline.capture.sequence import (
     Numbers,
 )
 from edc_pipeline.events import Quote, Trade
-from edc_pipeline.vendors.contract import SequenceRule
+from edc_pipeline.vendors.contract import Columns, SequenceRule
 
 SYMBOL = SequenceRule("symbol")
 CONNECTION = SequenceRule("connection")
@@ -169,6 +174,70 @@ def test_a_connections_numbers_begin_anew_with_it() -> None:
         numbers.hear_frame("c/0.1", seq, seq, missing)
     assert [(m.symbol, m.first_seq, m.size) for m in missing] == [("", 3, 2)]
     assert list(numbers.settle(None)) == []
+
+
+@given(
+    rule=st.sampled_from(
+        [
+            SequenceRule("symbol"),
+            SequenceRule("symbol", contiguous=False),
+            SequenceRule("symbol", wraps_after=9),
+            SequenceRule("symbol", event_types=("trade",), borne_by="event_id"),
+            SequenceRule("connection"),
+        ]
+    ),
+    reads=st.lists(
+        st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from([1, 1, 1, 0, 2])), min_size=1),
+        min_size=1,
+    ),
+)
+def test_numbers_heard_together_are_heard_as_one_by_one(
+    rule: SequenceRule, reads: list[list[tuple[str, int]]]
+) -> None:
+    together, one_by_one = Numbers([rule]), Numbers([rule])
+    missing: tuple[list[Missing], list[Missing]] = [], []
+    reached = {"A": 0, "B": 0}
+    for at, read in enumerate(reads):
+        numbers = []
+        for symbol, step in read:
+            reached[symbol] += step
+            numbers.append(reached[symbol] if rule.counts == "symbol" else sum(reached.values()))
+        trades = [
+            msgspec.structs.replace(trade(symbol, number), event_id=str(number))
+            for (symbol, _), number in zip(read, numbers, strict=True)
+        ]
+        columns = Columns(
+            "trade",
+            {},
+            {"ts_event": np.ones(len(read), np.int64), "seq": np.array(numbers)},
+            {"symbol": [s for s, _ in read], "event_id": list(map(str, numbers))},
+            range(len(read)),
+        )
+        if not together.go_on([columns], at):
+            for event in trades:
+                together.hear_event("one", event, at, missing[0])
+        for event in trades:
+            one_by_one.hear_event("one", event, at, missing[1])
+    missing[0].extend(together.settle(None))
+    missing[1].extend(one_by_one.settle(None))
+    assert sorted(missing[0], key=str) == sorted(missing[1], key=str)
+
+
+@pytest.mark.parametrize("borne_by", ["seq", "event_id"])
+def test_numbers_that_follow_each_other_are_heard_together(
+    borne_by: Literal["seq", "event_id"],
+) -> None:
+    numbers = Numbers([SequenceRule("symbol", event_types=("trade",), borne_by=borne_by)])
+    numbers.hear_event("one", msgspec.structs.replace(trade("A", 6), event_id="6"), 1, [])
+    for first, whether in ((7, True), (9, True), (12, False)):
+        columns = Columns(
+            "trade",
+            {},
+            {"ts_event": np.ones(2, np.int64), "seq": np.array([first, first + 1])},
+            {"symbol": ["A", "A"], "event_id": [str(first), str(first + 1)]},
+            range(2),
+        )
+        assert numbers.go_on([columns], 2) is whether
 
 
 def test_ids_may_bear_the_numbers_while_seq_counts_something_else() -> None:

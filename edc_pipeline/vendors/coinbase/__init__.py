@@ -23,6 +23,7 @@ from edc_pipeline.events import EventType
 from edc_pipeline.vendors.coinbase import advanced, exchange
 from edc_pipeline.vendors.coinbase.advanced import AdvancedReader
 from edc_pipeline.vendors.coinbase.exchange import ExchangeReader
+from edc_pipeline.vendors.coinbase.many import reader_of_exchange
 from edc_pipeline.vendors.coinbase.rows import UNREADABLE, Instruments
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import (
@@ -30,6 +31,7 @@ from edc_pipeline.vendors.contract import (
     FeedSpec,
     IdentityRule,
     Reading,
+    ReadMany,
     SequenceRule,
     Subscription,
     Vendor,
@@ -42,9 +44,7 @@ from edc_pipeline.vendors.contract import (
 
 def decoder(subscription: Subscription) -> Decode:
     """A reader of frames for what was asked for; without a feed, of both."""
-    feed = subscription.feed
-    spelling = {to_product(feed, symbol): symbol for symbol in subscription.symbols}
-    instruments = Instruments(spelling, subscription.asset_classes)
+    feed, instruments = subscription.feed, _instruments(subscription)
     of_exchange, of_advanced = ExchangeReader(instruments), AdvancedReader(instruments)
     short = of_advanced.read if feed == "advanced" else of_exchange.read
 
@@ -66,6 +66,16 @@ def decoder(subscription: Subscription) -> Decode:
         return of_exchange.read_any(content, received_at)
 
     return decode
+
+
+def _reader_of_many(subscription: Subscription) -> ReadMany | None:
+    feed = subscription.feed
+    return reader_of_exchange(_instruments(subscription)) if feed == "exchange" else None
+
+
+def _instruments(subscription: Subscription) -> Instruments:
+    spelling = {to_product(subscription.feed, symbol): symbol for symbol in subscription.symbols}
+    return Instruments(spelling, subscription.asset_classes)
 
 
 # -- what is asked for ------------------------------------------------------------------------
@@ -231,6 +241,7 @@ VENDOR: Final = Vendor(
         ),
     },
     decoder=decoder,
+    reader_of_many=_reader_of_many,
     open_session=CoinbaseSession,
     check_symbol=check_symbol,
     spell=to_product,

@@ -29,6 +29,7 @@ from edc_pipeline.vendors.contract import (
     Websocket,
 )
 from edc_pipeline.vendors.finnhub.frames import decoder, refusal
+from edc_pipeline.vendors.finnhub.many import reader_of_many
 from edc_pipeline.vendors.finnhub.symbols import (
     CRYPTO_EXCHANGES,
     FX_BROKERS,
@@ -143,6 +144,7 @@ VENDOR: Final = Vendor(
         "webhook": webhook_feed(_check_options),
     },
     decoder=decoder,
+    reader_of_many=reader_of_many,
     open_session=_open_session,
     check_symbol=lambda _, symbol: check_symbol(symbol),
     spell=_spell,

@@ -70,7 +70,7 @@ class _AnyFrame(msgspec.Struct, frozen=True):
     t: Stamp | None = None
 
 
-_TRADES: Final = msgspec.json.Decoder(_Trades)
+TRADES: Final = msgspec.json.Decoder(_Trades)
 _PRINT: Final = msgspec.json.Decoder(_Print)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _CANDLES: Final = msgspec.json.Decoder(_Candles)
@@ -87,9 +87,13 @@ _QUOTE_KINDS: Final = (
 )
 
 
-def decoder(subscription: Subscription) -> Decode:
+def instruments_of(subscription: Subscription) -> Instruments:
     spelled = {to_ticker(s, subscription.options): s for s in subscription.symbols}
-    instruments = Instruments(subscription, spelled, to_symbol, class_of)
+    return Instruments(subscription, spelled, to_symbol, class_of)
+
+
+def decoder(subscription: Subscription) -> Decode:
+    instruments = instruments_of(subscription)
     whose = subscription.symbols[0] if len(subscription.symbols) == 1 else ""
 
     def trade(row: _Print, received_at: int, feed: str = "trades") -> Trade:
@@ -104,12 +108,12 @@ def decoder(subscription: Subscription) -> Decode:
             created_at=received_at,
             price=row.p,
             size=given(row.v),
-            conditions=" ".join(map(str, row.c)) if row.c else "",
+            conditions=conditions_of(row.c),
         )
 
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
-            rows = _TRADES.decode(frame).data
+            rows = TRADES.decode(frame).data
             if rows:
                 return Reading([trade(row, received_at) for row in rows])
         except UNREADABLE:
@@ -179,6 +183,10 @@ def decoder(subscription: Subscription) -> Decode:
         return Reading(events) if events else quarantined("a quote without a price")
 
     return decode
+
+
+def conditions_of(said: _Conditions) -> str:
+    return " ".join(map(str, said)) if said else ""
 
 
 def _is_candles(frame: bytes) -> bool:

@@ -23,6 +23,7 @@ from edc_pipeline.vendors.contract import (
     FeedSpec,
     IdentityRule,
     Reading,
+    ReadMany,
     SequenceRule,
     Subscription,
     Vendor,
@@ -32,6 +33,7 @@ from edc_pipeline.vendors.contract import (
     quarantined,
 )
 from edc_pipeline.vendors.kraken import version_1
+from edc_pipeline.vendors.kraken.many import reader_of_many
 from edc_pipeline.vendors.kraken.rows import UNREADABLE, RowReader
 from edc_pipeline.vendors.kraken.symbols import check_symbol, to_pair, to_symbol
 
@@ -47,8 +49,7 @@ _PAIRS_PER_MESSAGE: Final = 100
 
 
 def decoder(subscription: Subscription) -> Decode:
-    spelling = {to_pair("spot", symbol): symbol for symbol in subscription.symbols}
-    rows = RowReader(spelling, subscription.asset_classes)
+    rows = _rows(subscription)
 
     def decode(frame: bytes, received_at: int) -> Reading:
         reading = rows.read(frame, received_at)
@@ -70,6 +71,15 @@ def decoder(subscription: Subscription) -> Decode:
         return rows.read_any(message, received_at)
 
     return decode
+
+
+def _reader_of_many(subscription: Subscription) -> ReadMany | None:
+    return reader_of_many(_rows(subscription)) if subscription.feed == "spot" else None
+
+
+def _rows(subscription: Subscription) -> RowReader:
+    spelling = {to_pair("spot", symbol): symbol for symbol in subscription.symbols}
+    return RowReader(spelling, subscription.asset_classes)
 
 
 class KrakenSession:
@@ -179,6 +189,7 @@ VENDOR: Final = Vendor(
         )
     },
     decoder=decoder,
+    reader_of_many=_reader_of_many,
     open_session=KrakenSession,
     check_symbol=check_symbol,
     spell=to_pair,

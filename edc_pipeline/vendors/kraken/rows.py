@@ -58,7 +58,7 @@ _NOT_WANTED: Final = frozenset(
     {"book", "level3", "ohlc", "instrument", "executions", "balances", "orders", "positions"}
 )
 # The time of an illiquid pair's ticker: none.
-_NEVER: Final = "1970-01-01"
+NEVER: Final = "1970-01-01"
 
 # Kraken lists some 1,300 pairs; none is longer than this, or a hostile sender could fill the
 # memory with them.
@@ -128,7 +128,7 @@ class RowReader:
             )
         elif row.bid or row.ask:
             stamp = row.timestamp
-            told = stamp is not None and not stamp.startswith(_NEVER)
+            told = stamp is not None and not stamp.startswith(NEVER)
             event = Quote(
                 ts_event=iso_to_ns(stamp) if stamp is not None and told else received_at,
                 ts_source="vendor" if told else "receive",

@@ -33,12 +33,14 @@ from edc_pipeline.vendors.contract import (
     IdentityRule,
     Polling,
     Reading,
+    ReadMany,
     Request,
     Subscription,
     Vendor,
     Websocket,
 )
-from edc_pipeline.vendors.massive.frames import decoder
+from edc_pipeline.vendors.massive.frames import decoder, instruments_of
+from edc_pipeline.vendors.massive.many import reader_of_many
 from edc_pipeline.vendors.massive.responses import refusal
 from edc_pipeline.vendors.massive.symbols import (
     CLASSES,
@@ -65,6 +67,10 @@ _STALE_AFTER_S: Final = 300.0
 # A frame is what has gathered while the server waited for its turn.
 _MAX_FRAME_BYTES: Final = 2 << 20
 _SYMBOLS_PER_REQUEST: Final = 100
+
+
+def _reader_of_many(subscription: Subscription) -> ReadMany | None:
+    return reader_of_many(subscription.feed, instruments_of(subscription, subscription.feed))
 
 
 class MassiveSession:
@@ -248,6 +254,7 @@ VENDOR: Final = Vendor(
         ),
     },
     decoder=decoder,
+    reader_of_many=_reader_of_many,
     open_session=MassiveSession,
     check_symbol=check_symbol,
     spell=to_ticker,

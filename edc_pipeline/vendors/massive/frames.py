@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,11 +18,10 @@ from edc_pipeline.vendors.contract import (
     quarantined,
 )
 from edc_pipeline.vendors.massive.responses import read_response
-from edc_pipeline.vendors.massive.rows import NOT_WANTED, Row, Status, readers
+from edc_pipeline.vendors.massive.rows import FRAME, NOT_WANTED, Row, Status, readers
 from edc_pipeline.vendors.massive.symbols import class_of, to_symbol, to_ticker
 from edc_pipeline.vendors.reading import UNREADABLE, Instruments, add_fault
 
-_FRAME: Final = msgspec.json.Decoder(list[Row])
 _ONE: Final = msgspec.json.Decoder(Row)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -33,22 +33,24 @@ class _Tagged(msgspec.Struct, frozen=True):
 _TAGGED: Final = msgspec.json.Decoder(_Tagged)
 
 
-def decoder(subscription: Subscription) -> Decode:
-    def instruments(feed: str) -> Instruments:
-        return Instruments(
-            subscription,
-            {to_ticker(feed, symbol): symbol for symbol in subscription.symbols},
-            lambda ticker: to_symbol(feed, ticker),
-            lambda ticker: class_of(feed, ticker),
-        )
+def instruments_of(subscription: Subscription, feed: str) -> Instruments:
+    return Instruments(
+        subscription,
+        {to_ticker(feed, symbol): symbol for symbol in subscription.symbols},
+        lambda ticker: to_symbol(feed, ticker),
+        lambda ticker: class_of(feed, ticker),
+    )
 
+
+def decoder(subscription: Subscription) -> Decode:
+    instruments = partial(instruments_of, subscription)
     make = readers(instruments)
 
     def decode(frame: bytes, received_at: int) -> Reading:
         """Nearly every frame is an array of nothing but known events: one pass."""
         try:
             events: list[AnyEvent] = []
-            for row in _FRAME.decode(frame):
+            for row in FRAME.decode(frame):
                 events += make[type(row)](row, received_at)
             if events:
                 return Reading(events)

@@ -117,6 +117,8 @@ Row = (
     | Status
 )
 
+FRAME: Final = msgspec.json.Decoder(list[Row])
+
 # Documented, and no event type of ours: bars of currencies and coins, limits up and down, fair
 # market values, imbalances, values of indices, books, net order imbalances.
 NOT_WANTED: Final = frozenset(
@@ -151,7 +153,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
                 seq=row.q,
                 created_at=received_at,
                 price=row.p,
-                size=given(row.s) if row.ds is None else _exact(row.ds),
+                size=given(row.s) if row.ds is None else exact(row.ds),
                 conditions=codes(row.c),
             )
         ]
@@ -292,7 +294,7 @@ def trade_id(of: Code, facility: Code) -> str:
     return code(of) if facility in {None, 0, "0", ""} else f"{code(of)}/{code(facility)}"
 
 
-def _exact(size: float | str) -> float:
+def exact(size: float | str) -> float:
     if isinstance(size, str):
         size = msgspec.convert(size, float, strict=False)
         if size != size:  # noqa: PLR0124 - NaN, which lax conversion lets through

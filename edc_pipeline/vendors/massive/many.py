@@ -1,0 +1,137 @@
+"""The frames of one read at once, column by column: what `rows.py` reads, where all of it is plain.
+
+Plain is: arrays of trades and quotes of the feed asked for, each with what tells its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edc_pipeline.vendors.contract import Columns, ReadMany
+from edc_pipeline.vendors.massive.rows import (
+    FRAME,
+    SIDES,
+    CryptoQuote,
+    CryptoTrade,
+    ForexQuote,
+    StockQuote,
+    StockTrade,
+    both_venues,
+    code,
+    codes,
+    exact,
+    trade_id,
+)
+from edc_pipeline.vendors.massive.symbols import CLASSES
+from edc_pipeline.vendors.reading import UNREADABLE, Fault, Instruments
+from edc_pipeline.vendors.together import (
+    Numbers,
+    Places,
+    Texts,
+    Together,
+    Ways,
+    by_kind,
+    epochs_to_ns,
+    floats,
+    quote_numbers,
+    spread,
+)
+
+
+def reader_of_many(feed: str, instruments: Instruments) -> ReadMany | None:
+    if feed not in CLASSES:
+        return None
+    ways = _WAYS[feed](Together("massive", feed, CLASSES[feed], instruments, several=True))
+    decode = FRAME.decode
+
+    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
+        try:
+            return by_kind(*spread([decode(frame) for frame in frames]), ways)
+        except UNREADABLE:
+            return None
+
+    return read_many
+
+
+def _stocks(together: Together) -> Ways:
+    def trades(rows: list[StockTrade], places: Places) -> Columns:
+        numbers: Numbers = {
+            "ts_event": epochs_to_ns([row.t for row in rows]),
+            "seq": np.array([row.q for row in rows], np.int64),
+            "price": floats([row.p for row in rows]),
+            "size": floats([row.s if row.ds is None else exact(row.ds) for row in rows]),
+        }
+        texts: Texts = {
+            "venue": [code(row.x) for row in rows],
+            "event_id": [trade_id(row.i, row.trfi) for row in rows],
+            "conditions": [codes(row.c) for row in rows],
+        }
+        return together.columns("trade", [row.sym for row in rows], numbers, texts, places)
+
+    def quotes(rows: list[StockQuote], places: Places) -> Columns:
+        ids = [row.q for row in rows]
+        if min(ids) < 0:
+            raise Fault("a quote without a number")
+        numbers = quote_numbers(
+            epochs_to_ns([row.t for row in rows]),
+            ([row.bp for row in rows], [row.bs for row in rows]),
+            ([row.ap for row in rows], [row.as_ for row in rows]),
+            empty=True,
+        )
+        numbers["seq"] = np.array(ids, np.int64)
+        texts: Texts = {
+            "venue": [both_venues(row.bx, row.ax) for row in rows],
+            "event_id": list(map(str, ids)),
+        }
+        return together.columns("quote", [row.sym for row in rows], numbers, texts, places)
+
+    return {StockTrade: trades, StockQuote: quotes}
+
+
+def _forex(together: Together) -> Ways:
+    def quotes(rows: list[ForexQuote], places: Places) -> Columns:
+        none = [None] * len(rows)
+        numbers = quote_numbers(
+            epochs_to_ns([row.t for row in rows]),
+            ([row.b for row in rows], none),
+            ([row.a for row in rows], none),
+            empty=True,
+        )
+        texts = {"venue": [code(row.x) for row in rows]}
+        return together.columns("quote", [row.p for row in rows], numbers, texts, places)
+
+    return {ForexQuote: quotes}
+
+
+def _crypto(together: Together) -> Ways:
+    def trades(rows: list[CryptoTrade], places: Places) -> Columns:
+        conditions = [codes(row.c) for row in rows]
+        numbers: Numbers = {
+            "ts_event": epochs_to_ns([row.t for row in rows]),
+            "price": floats([row.p for row in rows]),
+            "size": floats([row.s for row in rows]),
+        }
+        texts: Texts = {
+            "venue": [code(row.x) for row in rows],
+            "event_id": [code(row.i) for row in rows],
+            "side": [SIDES.get(told, "") for told in conditions],
+            "conditions": conditions,
+        }
+        return together.columns("trade", [row.pair for row in rows], numbers, texts, places)
+
+    def quotes(rows: list[CryptoQuote], places: Places) -> Columns:
+        numbers = quote_numbers(
+            epochs_to_ns([row.t for row in rows]),
+            ([row.bp for row in rows], [row.bs for row in rows]),
+            ([row.ap for row in rows], [row.as_ for row in rows]),
+            empty=True,
+        )
+        texts = {"venue": [code(row.x) for row in rows]}
+        return together.columns("quote", [row.pair for row in rows], numbers, texts, places)
+
+    return {CryptoTrade: trades, CryptoQuote: quotes}
+
+
+_WAYS = {"stocks": _stocks, "forex": _forex, "crypto": _crypto}
