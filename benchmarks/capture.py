@@ -11,6 +11,7 @@ Prints tables and, as its last line, one JSON object. Ratios can be compared bet
 times cannot.
 
     python benchmarks/capture.py [--rounds 3] [--events 200000] [--seconds 3]
+                                 [--only TEXT]           styles with it in their name
                                  [--cryptofeed PYTHON]   an interpreter that can import it
 """
 
@@ -35,8 +36,12 @@ from capture_ours import Heartbeat
 from capture_server import make_certificate, serve
 from capture_styles import SINGLE_FRAMES, STYLES
 
+from edc_pipeline.vendors import VENDORS
+
 HERE = Path(__file__).parent
 RATES = (10_000, 50_000, 100_000)  # events a second
+# The vendors' keys, for a server that asks for none.
+KEYS = {key for style in STYLES.values() if (key := VENDORS[style.vendor].secret)}
 # The plain implementation takes ten times as long per event; a fifth of the events is enough.
 PLAIN_PART = 5
 
@@ -52,7 +57,12 @@ class Bench(NamedTuple):
         client = await asyncio.create_subprocess_exec(
             *words,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "SSL_CERT_FILE": self.certificate, "PYTHONWARNINGS": "ignore"},
+            env={
+                **os.environ,
+                **dict.fromkeys(KEYS, "bench"),
+                "SSL_CERT_FILE": self.certificate,
+                "PYTHONWARNINGS": "ignore",
+            },
         )
         said, _ = await client.communicate()
         beating.cancel()
@@ -63,7 +73,11 @@ class Bench(NamedTuple):
     def run(
         self, words: Sequence[str], style: str, count: int, rate: int = 0
     ) -> tuple[dict[str, Any], float]:
-        url = f"wss://127.0.0.1:{self.port}/{count}?style={quote(style)}&rate={rate}"
+        """`count` and `rate` are of events."""
+        each = STYLES[style].each if style in STYLES else 1
+        count -= count % each
+        frames = f"{count // each}?style={quote(style)}&rate={rate // each}"
+        url = f"wss://127.0.0.1:{self.port}/{frames}"
         with tempfile.TemporaryDirectory(prefix="edc-bench-") as folder:
             script, *options = words[1:]
             told = [words[0], str(HERE / script), *options]
@@ -89,13 +103,15 @@ def can_import_cryptofeed(python: str) -> bool:
     return tried.returncode == 0
 
 
-def compare_styles(bench: Bench, rounds: int, events: int) -> dict[str, dict[str, float]]:
+def compare_styles(
+    bench: Bench, styles: Sequence[str], rounds: int, events: int
+) -> dict[str, dict[str, float]]:
     """By style, the medians; the two take turns, so that the machine's moods meet both."""
     print(
         f"{'CPU µs per event':<24}{'ours':>8}{'plain':>8}{'ratio':>8}{'journal':>9}{'stall ms':>10}"
     )
     found = {}
-    for style in STYLES:
+    for style in styles:
         ours, plain = [], []
         for _ in range(rounds):
             ours.append(bench.ours(style, events))
@@ -143,7 +159,8 @@ def compare(told: argparse.Namespace) -> dict[str, Any]:
         server.start()
         try:
             bench = Bench(ports.get(timeout=30), certificate)
-            styles = compare_styles(bench, told.rounds, told.events)
+            names = [name for name in STYLES if told.only in name or name == SINGLE_FRAMES]
+            styles = compare_styles(bench, names, told.rounds, told.events)
             cryptofeed_us = None
             if can_import_cryptofeed(told.cryptofeed):
                 count = told.events // PLAIN_PART
@@ -186,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=150_000, help="of ours, in each round")
+    parser.add_argument("--only", default="", metavar="TEXT", help="styles with it in their name")
     parser.add_argument("--seconds", type=float, default=3.0, help="at each rate")
     parser.add_argument("--cryptofeed", default=sys.executable, metavar="PYTHON")
     told = parser.parse_args()

@@ -71,7 +71,7 @@ async def plain(url: str, style_name: str, count: int, folder: str) -> float:
 
     write([{"ts_event": 1}], -1)  # what is imported at first use is not measured
     style = STYLES[style_name]
-    fields_of = style.plain
+    fields_of, rows_of = style.plain, style.rows
     labels = {"asset_class": "equity", "vendor": style.vendor, "feed": style.feed}
     queue: asyncio.Queue[Event] = asyncio.Queue(100_000)
     draining = asyncio.create_task(drain())
@@ -79,9 +79,10 @@ async def plain(url: str, style_name: str, count: int, folder: str) -> float:
         began_s, left = 0.0, count
         async for message in socket:
             began_s = began_s or cpu_s()
-            event = Event(**labels, **fields_of(json.loads(message), time.time_ns()))
-            await queue.put(event)
-            left -= 1
+            at = time.time_ns()
+            for row in rows_of(json.loads(message)):
+                await queue.put(Event(**labels, **fields_of(row, at)))
+                left -= 1
             if not left:
                 break
         await draining

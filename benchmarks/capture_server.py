@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from capture_styles import STYLES
 
 CHUNK_BYTES = 64 << 10
-RENDERED = 300_000  # distinct frames, more than one run takes: numbers must not come again
+RENDERED = 300_000  # distinct frames at most, as many as a run takes: numbers must not come again
 # A paced sender wakes so often and sends what is due, as packets on a busy line arrive.
 TICK_S = 0.001
 _KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -31,7 +31,7 @@ _CLOSE = b"\x88\x02\x03\xe8"
 
 def serve(certificate: str, key: str, ports: Any, styles: Sequence[str] = ()) -> None:
     for style in styles:  # else at the first request for it
-        rendered(style)
+        rendered(style, RENDERED)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -42,9 +42,9 @@ def serve(certificate: str, key: str, ports: Any, styles: Sequence[str] = ()) ->
         with suppress(OSError), context.wrap_socket(plain, server_side=True) as sock:
             style, count, rate = shake_hands(sock)
             if rate:
-                send_paced(sock, rendered(style), count, rate)
+                send_paced(sock, rendered(style, count), count, rate)
             else:
-                send_bulk(sock, rendered(style), count)
+                send_bulk(sock, rendered(style, count), count)
             while (said := sock.recv(4096)) and said[0] != _CLOSE[0]:
                 pass  # what was subscribed to
             sock.sendall(_CLOSE)
@@ -56,7 +56,8 @@ def shake_hands(sock: ssl.SSLSocket) -> tuple[str, int, int]:
         request += sock.recv(4096)
     asked = urlsplit(request.split(b" ")[1].decode())
     told = parse_qs(asked.query)
-    rendered(told["style"][0])  # before the client's clock starts
+    count = int(asked.path.strip("/"))
+    rendered(told["style"][0], count)  # before the client's clock starts
     key = next(
         line.split(b":", 1)[1].strip()
         for line in request.split(b"\r\n")
@@ -67,13 +68,20 @@ def shake_hands(sock: ssl.SSLSocket) -> tuple[str, int, int]:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
-    return told["style"][0], int(asked.path.strip("/")), int(told["rate"][0])
+    return told["style"][0], count, int(told["rate"][0])
 
 
 @cache
-def rendered(style: str) -> list[bytes]:
-    began = time.time_ns()
-    return [framed(body(style, number, began + number * 20_000)) for number in range(RENDERED)]
+def _begun(style: str) -> tuple[int, list[bytes]]:
+    return time.time_ns(), []
+
+
+def rendered(style: str, count: int) -> list[bytes]:
+    """The style's frames, `count` of them at least, or as many as there are."""
+    began, frames = _begun(style)
+    more = range(len(frames), min(count, RENDERED))
+    frames += [framed(body(style, number, began + number * 20_000)) for number in more]
+    return frames
 
 
 def body(style: str, number: int, ns: int) -> bytes:

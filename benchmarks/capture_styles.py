@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,13 @@ PAIRS = tuple(f"{symbol}A/USD" for symbol in SYMBOLS)
 class Style:
     vendor: str
     feed: str
-    row: Callable[[int, int], bytes]  # (number, ns) → one frame with one event
+    row: Callable[[int, int], bytes]  # (number, ns) → one frame
     plain: Callable[[Any, int], dict[str, Any]]  # parsed JSON → the fields of a plain event
     symbols: tuple[str, ...] = SYMBOLS
     options: Mapping[str, Any] = field(default_factory=dict)
+    # Where a frame holds more than one event: how many, and where they are in its parsed JSON.
+    each: int = 1
+    rows: Callable[[Any], Sequence[Any]] = lambda said: (said,)
 
 
 def _iso(ns: int, hours: int, digits: int) -> str:
@@ -31,9 +34,12 @@ def _iso(ns: int, hours: int, digits: int) -> str:
     return f"{text[:19]}.{fraction:09d}"[: 20 + digits] + text[19:]
 
 
-def _message(service: str, row: list[Any]) -> bytes:
-    said = {"messageType": "A", "service": service, "data": row}
+def _json(said: Any) -> bytes:
     return json.dumps(said, separators=(",", ":")).encode()
+
+
+def _message(service: str, row: list[Any]) -> bytes:
+    return _json({"messageType": "A", "service": service, "data": row})
 
 
 def _price(number: int) -> float:
@@ -108,7 +114,7 @@ def _binance_trade(number: int, ns: int) -> bytes:
     trade = {"e": "trade", "E": ns // 10**6, "s": TICKERS[which], "t": 4_000_000_000 + turn}
     trade |= {"p": f"{_price(number) * 891:.8f}", "q": f"{number % 997 / 1000:.8f}"}
     trade |= {"T": ns // 10**6, "m": number % 2 == 0, "M": True}
-    return json.dumps(trade, separators=(",", ":")).encode()
+    return _json(trade)
 
 
 def _binance_book(number: int, ns: int) -> bytes:
@@ -117,7 +123,7 @@ def _binance_book(number: int, ns: int) -> bytes:
     book = {"u": 70_000_000_000 + 3 * turn, "s": TICKERS[which]}
     book |= {"b": f"{price:.8f}", "B": f"{number % 997 / 1000:.8f}"}
     book |= {"a": f"{price + 0.01:.8f}", "A": f"{number % 887 / 1000:.8f}"}
-    return json.dumps(book, separators=(",", ":")).encode()
+    return _json(book)
 
 
 def _plain_binance(said: Any, received_at: int) -> dict[str, Any]:
@@ -127,6 +133,143 @@ def _plain_binance(said: Any, received_at: int) -> dict[str, Any]:
         return event | {"ask": float(said["a"]), "ask_size": float(said["A"])}
     event |= {"price": float(said["p"]), "size": float(said["q"]), "seq": said["t"]}
     return event | {"ts_event": said["T"] * 10**6, "event_id": str(said["t"])}
+
+
+_ORDERS = {
+    "maker_order_id": "3dbaddb1-3dcf-4511-b81c-89450a56deb4",
+    "taker_order_id": "421f3aaa-dfdd-4192-805a-bb73462ea6db",
+}
+_DAY = {"open_24h": "111677.61", "volume_24h": "27783.70216674", "low_24h": "110308.01"}
+_MONTH = {"high_24h": "113888", "volume_30d": "778633.19135445"}
+
+
+def _coinbase_match(number: int, ns: int) -> bytes:
+    turn, which = divmod(number, len(PAIRS))
+    match = {"type": "match", "trade_id": 800_000_000 + turn, **_ORDERS}
+    match |= {"side": "sell" if number % 2 else "buy", "size": f"{number % 997 / 1e4:.8f}"}
+    match |= {"price": f"{_price(number) * 891:.2f}", "product_id": PAIRS[which].replace("/", "-")}
+    return _json(match | {"sequence": 22_962_703_070 + 7 * turn, "time": f"{_iso(ns, 0, 6)[:26]}Z"})
+
+
+def _coinbase_ticker(number: int, ns: int) -> bytes:
+    turn, which = divmod(number, len(PAIRS))
+    price, product = _price(number) * 891, PAIRS[which].replace("/", "-")
+    ticker = {"type": "ticker", "sequence": 22_962_703_070 + 7 * turn, "product_id": product}
+    ticker |= {"price": f"{price:.2f}", **_DAY, **_MONTH, "best_bid": f"{price - 0.01:.2f}"}
+    ticker |= {"best_bid_size": f"{number % 997 / 1e3:.8f}", "best_ask": f"{price + 0.01:.2f}"}
+    ticker |= {"best_ask_size": f"{number % 887 / 1e3:.8f}", "side": "buy"}
+    ticker |= {"time": f"{_iso(ns, 0, 6)[:26]}Z", "trade_id": 800_000_000 + turn}
+    return _json(ticker | {"last_size": "0.00031874"})
+
+
+def _plain_coinbase(said: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": said["product_id"].replace("-", "/"), "created_at": received_at}
+    event |= {"ts_event": _ns(said["time"]), "event_id": str(said["trade_id"])}
+    event |= {"seq": said["sequence"]}
+    if said["type"] == "match":
+        return event | {"price": float(said["price"]), "size": float(said["size"])}
+    event |= {"bid": float(said["best_bid"]), "bid_size": float(said["best_bid_size"])}
+    return event | {"ask": float(said["best_ask"]), "ask_size": float(said["best_ask_size"])}
+
+
+def _kraken_trades(number: int, ns: int) -> bytes:
+    """What one order met: two trades of one moment."""
+    turn, which = divmod(number, len(PAIRS))
+    trade = {"symbol": PAIRS[which], "side": "sell" if number % 2 else "buy"}
+    trade |= {"price": _price(number), "qty": 0.0003 + number % 997 / 1e4, "ord_type": "market"}
+    first, stamp = 4_000_000 + 2 * turn, f"{_iso(ns, 0, 6)[:26]}Z"
+    data = [trade | {"trade_id": first + other, "timestamp": stamp} for other in (0, 1)]
+    return _json({"channel": "trade", "type": "update", "data": data})
+
+
+def _kraken_ticker(number: int, ns: int) -> bytes:
+    price = _price(number)
+    ticker = {"symbol": PAIRS[number % len(PAIRS)], "bid": price, "bid_qty": number % 997 / 1e3}
+    ticker |= {"ask": price + 0.01, "ask_qty": number % 887 / 1e3, "last": price, "volume": 2591.67}
+    ticker |= {"vwap": 103.1, "low": 100.2, "high": 110.9, "change": -1.2, "change_pct": -1.14}
+    ticker |= {"timestamp": f"{_iso(ns, 0, 6)[:26]}Z"}
+    return _json({"channel": "ticker", "type": "update", "data": [ticker]})
+
+
+def _plain_kraken(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["symbol"], "created_at": received_at}
+    event |= {"ts_event": _ns(row["timestamp"])}
+    if "trade_id" in row:
+        event |= {"seq": row["trade_id"], "event_id": str(row["trade_id"])}
+        return event | {"price": row["price"], "size": row["qty"]}
+    event |= {"bid": row["bid"], "bid_size": row["bid_qty"]}
+    return event | {"ask": row["ask"], "ask_size": row["ask_qty"]}
+
+
+def _massive_stocks(number: int, ns: int) -> bytes:
+    """A trade and two quotes, of three symbols."""
+    rows: list[dict[str, Any]] = []
+    for other in range(3):
+        symbol, price = SYMBOLS[(number + other) % 100], _price(number + other)
+        row = {
+            "ev": "Q" if other else "T",
+            "sym": symbol,
+            "t": ns // 10**6,
+            "q": 3 * number + other,
+        }
+        if other:
+            row |= {"bx": 4, "bp": price, "bs": 1 + number % 9, "ax": 7, "ap": price + 0.01}
+            row |= {"as": 2, "c": 1, "z": 3}
+        else:
+            row |= {"x": 4, "i": str(52_983_525_000_000 + number), "z": 3, "p": price}
+            row |= {"s": 1 + number % 300, "c": [12, 37]}
+        rows.append(row)
+    return _json(rows)
+
+
+def _massive_forex(number: int, ns: int) -> bytes:
+    rows: list[dict[str, Any]] = []
+    for other in range(number, number + 3):
+        price = _price(other)
+        row = {"ev": "C", "p": PAIRS[other % 100], "x": 48, "a": price + 0.01, "b": price}
+        rows.append(row | {"t": ns // 10**6})
+    return _json(rows)
+
+
+def _massive_crypto(number: int, ns: int) -> bytes:
+    """A trade and a quote."""
+    price, pair, at = _price(number), PAIRS[number % 100].replace("/", "-"), ns // 10**6
+    trade = {"ev": "XT", "pair": pair, "p": price, "t": at, "s": number % 997 / 1e3, "c": [2]}
+    trade |= {"i": str(478_000_000 + number), "x": 1, "r": at + 8}
+    quote = {"ev": "XQ", "pair": pair, "bp": price, "bs": number % 887 / 1e3, "ap": price + 0.01}
+    return _json([trade, quote | {"as": 0.25, "t": at, "x": 1, "r": at + 8}])
+
+
+def _plain_massive(row: Any, received_at: int) -> dict[str, Any]:
+    kind = row["ev"]
+    symbol = row["sym"] if kind in "TQ" else row["p"] if kind == "C" else row["pair"]
+    event = {"symbol": symbol.replace("-", "/"), "created_at": received_at}
+    event |= {"ts_event": row["t"] * 10**6, "seq": row.get("q", -1)}
+    if kind in ("T", "XT"):
+        event |= {"price": row["p"], "size": row["s"], "event_id": row["i"]}
+        return event | {"venue": str(row["x"])}
+    if kind == "C":
+        return event | {"bid": row["b"], "ask": row["a"], "venue": str(row["x"])}
+    event |= {"bid": row["bp"], "bid_size": row["bs"]}
+    return event | {"ask": row["ap"], "ask_size": row["as"]}
+
+
+def _finnhub_trades(number: int, ns: int) -> bytes:
+    """Three prints, two of them alike."""
+    prints = [
+        {"c": ["1", "12"], "p": _price(number), "s": SYMBOLS[number % 50], "t": ns // 10**6, "v": v}
+        for v in (1 + number % 300, 100, 100)
+    ]
+    return _json({"data": prints, "type": "trade"})
+
+
+def _plain_finnhub(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["s"], "created_at": received_at, "ts_event": row["t"] * 10**6}
+    return event | {"price": row["p"], "size": row["v"]}
+
+
+def _of(key: str) -> Callable[[Any], Sequence[Any]]:
+    return lambda said: said[key]  # type: ignore[no-any-return]
 
 
 STYLES: dict[str, Style] = {
@@ -141,6 +284,26 @@ STYLES: dict[str, Style] = {
     ),
     "tiingo iex reference": Style("tiingo", "iex", _iex_reference, _plain_iex),
     "tiingo fx quotes": Style("tiingo", "fx", _fx_quote, _plain_fx, PAIRS),
+    "coinbase matches": Style("coinbase", "exchange", _coinbase_match, _plain_coinbase, PAIRS),
+    "coinbase tickers": Style("coinbase", "exchange", _coinbase_ticker, _plain_coinbase, PAIRS),
+    "kraken trades": Style(
+        "kraken", "spot", _kraken_trades, _plain_kraken, PAIRS, each=2, rows=_of("data")
+    ),
+    "kraken tickers": Style(
+        "kraken", "spot", _kraken_ticker, _plain_kraken, PAIRS, rows=_of("data")
+    ),
+    "massive stocks": Style(
+        "massive", "stocks", _massive_stocks, _plain_massive, each=3, rows=list
+    ),
+    "massive forex": Style(
+        "massive", "forex", _massive_forex, _plain_massive, PAIRS, each=3, rows=list
+    ),
+    "massive crypto": Style(
+        "massive", "crypto", _massive_crypto, _plain_massive, PAIRS, each=2, rows=list
+    ),
+    "finnhub trades": Style(
+        "finnhub", "trades", _finnhub_trades, _plain_finnhub, SYMBOLS[:50], each=3, rows=_of("data")
+    ),
 }
 # `vs_plain` is this one's: small frames with one event each.
 SINGLE_FRAMES = "binance trades"

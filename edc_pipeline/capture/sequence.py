@@ -9,10 +9,11 @@ repeats its last frames after a reconnect must not look like that: 25 to 100 are
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, cast
 
 from edc_pipeline.events import AnyEvent
 from edc_pipeline.vendors.contract import Columns, SequenceRule
@@ -29,6 +30,7 @@ MOST_NUMBERINGS: Final = 50_000
 MOST_MISSING: Final = 100_000_000
 
 _NUMBERS_END: Final = 1 << 63
+_PLAIN_DIGITS: Final = 18  # a number of so many is below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Numbering:
     """One run of numbers."""
 
     __slots__ = ("_around", "_behind", "_behind_ns", "_contiguous", "_heard", "_holes", "_last",
-                 "_last_ns", "_what", "symbol")  # fmt: skip
+                 "_last_ns", "_what", "awaits", "symbol")  # fmt: skip
 
     def __init__(self, rule: SequenceRule, symbol: str, what: str) -> None:
         self.symbol = symbol
@@ -69,6 +71,8 @@ class Numbering:
         self._holes: list[_Hole] = []
         self._behind = 0  # messages in a row that were not new
         self._behind_ns = 0  # when they began
+        # The number behind the last, as long as nothing is open and none wraps; else −1.
+        self.awaits = -1
 
     def hear(self, seq: int, at: int, missing: list[Missing]) -> bool:
         """Whether `seq` jumped. What is now known to be missing is added to `missing`."""
@@ -77,6 +81,7 @@ class Numbering:
         self._heard += 1
         if self._last is None:
             self._last, self._last_ns = seq, at
+            self.awaits = seq + 1 if self._around is None else -1
             return False
         ahead = self._ahead(seq)
         jumped = False
@@ -93,21 +98,18 @@ class Numbering:
             jumped = self._hear_again(seq, ahead, at, missing)
         if self._holes:
             self._give_up(missing, at)
+        plain = not (self._holes or self._behind) and self._around is None
+        self.awaits = self._last + 1 if plain else -1
         return jumped
 
-    @property
-    def is_plain(self) -> bool:
-        """Begun, and nothing about it is open."""
-        return self._last is not None and not self._holes and not self._behind
+    def go_on(self, at: int) -> None:
+        """All before what it awaits was heard, each behind the last."""
+        self._last, self._last_ns = self.awaits - 1, at
 
-    def go_on(self, last: int, heard: int, at: int) -> None:
-        """So many were heard that followed each other, up to `last`."""
-        self._last, self._last_ns = last, at
-        self._heard += heard
-
-    @property
-    def last(self) -> int:
-        return -1 if self._last is None else self._last
+    def stay(self) -> None:
+        """What it was made to await it does not: that was not heard."""
+        assert self._last is not None
+        self.awaits = self._last + 1
 
     def _ahead(self, seq: int) -> int:
         assert self._last is not None
@@ -197,6 +199,7 @@ class Numbers:
             for event_type in rule.event_types
         }
         self._numberings: dict[tuple[int, str], Numbering] = {}
+        self._of_place: defaultdict[int, dict[str, Numbering]] = defaultdict(dict)  # by symbol
         self._unsettled: set[Numbering] = set()
 
     def hear_frame(self, connection: str, seq: int, at: int, missing: list[Missing]) -> bool:
@@ -228,46 +231,39 @@ class Numbers:
         """Hear all of it, if each number follows its last; else hear nothing of it."""
         if self._by_frame is not None:
             return False
-        latest: dict[int, dict[str, int]] = {}
-        heard: dict[int, Counter[str]] = {}
+        heard: dict[int, list[Numbering]] = {}
         for columns in found:
             place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
             if rule is None:
                 continue
-            if place in latest:  # two types share a numbering: their order matters
-                return False
-            numbers = _numbers_of(columns, rule)
-            if numbers is None:
-                return False
-            symbols = columns.texts["symbol"]
-            followed = self._follow(place, rule, zip(symbols, numbers, strict=True))
+            # Two types that share a numbering: their order matters.
+            followed = None if place in heard else self._follow(place, rule, columns)
             if followed is None:
+                for numbering in chain.from_iterable(heard.values()):
+                    numbering.stay()
                 return False
-            latest[place] = followed
-            heard[place] = Counter(symbols)
-        for place, last_of in latest.items():
-            for symbol, last in last_of.items():
-                self._numberings[place, symbol].go_on(last, heard[place][symbol], at)
+            heard[place] = followed
+        for numbering in chain.from_iterable(heard.values()):
+            numbering.go_on(at)
         return True
 
-    def _follow(
-        self, place: int, rule: SequenceRule, numbered: Iterable[tuple[str, int]]
-    ) -> dict[str, int] | None:
-        """Symbol → its latest number; None where one does not follow its last."""
-        if rule.wraps_after is not None:
+    def _follow(self, place: int, rule: SequenceRule, found: Columns) -> list[Numbering] | None:
+        """The numbering of each row, awaiting what comes behind it; None, and nothing is changed,
+        where a number does not follow its last."""
+        numbers = _numbers_of(found, rule)
+        known = list(map(self._of_place[place].get, found.texts["symbol"]))
+        if numbers is None or None in known:
             return None
-        latest: dict[str, int] = {}
-        for symbol, seq in numbered:
-            last = latest.get(symbol)
-            if last is None:
-                numbering = self._numberings.get((place, symbol))
-                if numbering is None or not numbering.is_plain:
-                    return None
-                last = numbering.last
-            if seq <= last or (rule.contiguous and seq != last + 1):
+        numberings = cast(list[Numbering], known)
+        contiguous = rule.contiguous
+        for row, (numbering, number) in enumerate(zip(numberings, numbers, strict=True)):
+            awaited = numbering.awaits
+            if number != awaited and (contiguous or not 0 <= awaited < number):
+                for changed in numberings[:row]:
+                    changed.stay()
                 return None
-            latest[symbol] = seq
-        return latest
+            numbering.awaits = number + 1
+        return numberings
 
     def _hear(
         self, key: tuple[int, str], rule: SequenceRule, seq: int, at: int, missing: list[Missing]
@@ -278,6 +274,8 @@ class Numbers:
                 self.untracked += 1
                 return False
             numbering = self._numberings[key] = _begin(key, rule)
+            if rule.counts == "symbol":
+                self._of_place[key[0]][key[1]] = numbering
         jumped = numbering.hear(seq, at, missing)
         if jumped:
             self._unsettled.add(numbering)
@@ -314,7 +312,7 @@ def _numbers_of(columns: Columns, rule: SequenceRule) -> list[int] | None:
         numbers = columns.numbers.get("seq")
         return None if numbers is None else numbers.tolist()
     ids = columns.texts.get("event_id")
-    if ids is None or "" in ids:
+    if ids is None or "" in ids or max(map(len, ids)) > _PLAIN_DIGITS:
         return None
     joined = "".join(ids)
     return list(map(int, ids)) if joined.isdecimal() and joined.isascii() else None
