@@ -268,6 +268,41 @@ def _plain_finnhub(row: Any, received_at: int) -> dict[str, Any]:
     return event | {"price": row["p"], "size": row["v"]}
 
 
+def _fmp_quote(number: int, ns: int) -> bytes:
+    price = _price(number)
+    row = {"s": SYMBOLS[number % 100].lower(), "t": ns, "type": "Q", "ap": price + 0.02, "as": 200}
+    return _json(row | {"bp": price, "bs": 100 + number % 9, "lp": None, "ls": None})
+
+
+def _plain_fmp(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["s"].upper(), "created_at": received_at, "ts_event": row["t"]}
+    event |= {"bid": row["bp"], "bid_size": row["bs"], "ask": row["ap"], "ask_size": row["as"]}
+    return event
+
+
+def _finage_coin(number: int, ns: int) -> bytes:
+    row = {"s": PAIRS[number % 100].replace("/", ""), "p": f"{_price(number) * 891:.8f}"}
+    row |= {"q": f"{number % 997 / 1e4:.8f}", "dc": "-0.41", "dd": "-370.10"}
+    return _json(row | {"t": ns // 10**6})
+
+
+def _plain_finage(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["s"], "created_at": received_at, "ts_event": row["t"] * 10**6}
+    return event | {"price": float(row["p"]), "size": float(row["q"])}
+
+
+def _twelve_data_price(number: int, ns: int) -> bytes:
+    row = {"event": "price", "symbol": SYMBOLS[number % 100], "currency": "USD"}
+    row |= {"exchange": "NASDAQ", "mic_code": "XNAS", "type": "Common Stock"}
+    row |= {"timestamp": ns // 10**9, "price": _price(number), "day_volume": 27_631_112}
+    return _json(row)
+
+
+def _plain_twelve_data(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["symbol"], "created_at": received_at, "price": row["price"]}
+    return event | {"ts_event": row["timestamp"] * 10**9, "venue": row["mic_code"]}
+
+
 def _of(key: str) -> Callable[[Any], Sequence[Any]]:
     return lambda said: said[key]  # type: ignore[no-any-return]
 
@@ -304,6 +339,9 @@ STYLES: dict[str, Style] = {
     "finnhub trades": Style(
         "finnhub", "trades", _finnhub_trades, _plain_finnhub, SYMBOLS[:50], each=3, rows=_of("data")
     ),
+    "fmp quotes": Style("fmp", "stocks", _fmp_quote, _plain_fmp),
+    "finage coins": Style("finage", "crypto", _finage_coin, _plain_finage, PAIRS),
+    "twelve data prices": Style("twelve_data", "price", _twelve_data_price, _plain_twelve_data),
 }
 # `vs_plain` is this one's: small frames with one event each.
 SINGLE_FRAMES = "binance trades"

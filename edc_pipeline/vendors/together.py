@@ -21,7 +21,7 @@ Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Numbers = dict[str, NDArray[Any]]
 Texts = dict[str, list[str]]
-Ways = Mapping[type, Callable[[list[Any], Places], Columns]]
+Ways = Mapping[Any, Callable[[list[Any], Places], Columns]]  # by kind of row
 
 # Symbols whose spelling is remembered, as one by one (`reading.Instruments`).
 _KEPT: Final = 65_536
@@ -88,16 +88,19 @@ class Together:
                 self._unusual[ticker] = asset_class
 
 
-def by_kind(rows: list[Any], places: Places, ways: Ways) -> list[Columns] | None:
-    """Each type of row by its own way. None: there is a type without one."""
-    kinds = set(map(type, rows))
-    if not kinds <= ways.keys():
+def by_kind(
+    rows: list[Any], places: Places, ways: Ways, kind_of: Callable[[Any], Any] = type
+) -> list[Columns] | None:
+    """Each kind of row by its own way. None: there is a kind without one."""
+    kinds = list(map(kind_of, rows))
+    different = set(kinds)
+    if not different <= ways.keys():
         return None
-    if len(kinds) == 1:
-        return [ways[type(rows[0])](rows, places)]
+    if len(different) == 1:
+        return [ways[kinds[0]](rows, places)]
     found = []
-    for kind in kinds:
-        mine = [number for number, row in enumerate(rows) if type(row) is kind]
+    for kind in different:
+        mine = [number for number, of_row in enumerate(kinds) if of_row == kind]
         of_kind = [rows[number] for number in mine]
         found.append(ways[kind](of_kind, [places[number] for number in mine]))
     return found

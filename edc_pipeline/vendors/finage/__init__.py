@@ -29,6 +29,7 @@ from edc_pipeline.vendors.contract import (
     Websocket,
 )
 from edc_pipeline.vendors.finage.frames import decoder, refusal
+from edc_pipeline.vendors.finage.many import reader_of_many
 from edc_pipeline.vendors.finage.symbols import (
     CLASSES,
     check_symbol,
@@ -149,6 +150,7 @@ VENDOR: Final = Vendor(
         "crypto_last": _last("crypto", "a coin's last trade, by REST", "trade"),
     },
     decoder=decoder,
+    reader_of_many=reader_of_many,
     open_session=FinageSession,
     check_symbol=check_symbol,
     spell=to_ticker,

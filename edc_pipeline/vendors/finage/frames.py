@@ -33,23 +33,23 @@ from edc_pipeline.vendors.reading import (
     status_means,
 )
 
-_Written = float | str | None  # a number, however it is written
+Written = float | str | None  # a number, however it is written
 
 
-class _Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     s: str
     t: Stamp | str
     # A quote
-    a: _Written = None
-    ap: _Written = None
-    as_: _Written = msgspec.field(default=None, name="as")
-    b: _Written = None
-    bp: _Written = None
-    bs: _Written = None
+    a: Written = None
+    ap: Written = None
+    as_: Written = msgspec.field(default=None, name="as")
+    b: Written = None
+    bp: Written = None
+    bs: Written = None
     # A trade
-    p: _Written = None
-    q: _Written = None
-    v: _Written = None
+    p: Written = None
+    q: Written = None
+    v: Written = None
     # Changes of the day: what tells currencies from stocks where no feed is told
     dc: Any = None
     ppms: Any = None
@@ -60,12 +60,12 @@ class _Last(msgspec.Struct, frozen=True):
 
     symbol: str
     timestamp: Stamp | str
-    ask: _Written = None
-    bid: _Written = None
-    asize: _Written = None
-    bsize: _Written = None
-    price: _Written = None
-    size: _Written = None
+    ask: Written = None
+    bid: Written = None
+    asize: Written = None
+    bsize: Written = None
+    price: Written = None
+    size: Written = None
 
 
 class _AnyMessage(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ class _AnyMessage(msgspec.Struct, frozen=True):
     symbol: Any = None
 
 
-_ROW: Final = msgspec.json.Decoder(_Row)
+ROW: Final = msgspec.json.Decoder(Row)
 _LAST: Final = msgspec.json.Decoder(_Last)
 _ANY: Final = msgspec.json.Decoder(_AnyMessage)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -84,6 +84,15 @@ _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 # A bare NaN is no JSON, and Finage's servers write it all the same. Only where a value may stand.
 _BARE_NAN: Final = re.compile(rb'("\s*:\s*)-?NaN(?=\s*[,}])')
 _NOT_GIVEN: Final = frozenset({"", "nan", "null", "none", "undefined", "-"})
+
+
+def instruments_of(subscription: Subscription, feed: str) -> Instruments:
+    return Instruments(
+        subscription,
+        {to_ticker(feed, s): s for s in subscription.symbols},
+        lambda ticker: to_symbol(feed, ticker),
+        lambda _: CLASSES[market_of(feed)],
+    )
 
 
 def decoder(subscription: Subscription) -> Decode:
@@ -94,19 +103,13 @@ def decoder(subscription: Subscription) -> Decode:
     def instruments(feed: str, ticker: str) -> tuple[str, Any]:
         known = by_feed.get(feed)
         if known is None:
-            spelled = {to_ticker(feed, s): s for s in subscription.symbols}
-            known = by_feed[feed] = Instruments(
-                subscription,
-                spelled,
-                lambda ticker: to_symbol(feed, ticker),
-                lambda _: CLASSES[market_of(feed)],
-            )
+            known = by_feed[feed] = instruments_of(subscription, feed)
         return known(ticker)
 
     def common(feed: str, ticker: str, stamp: Stamp | str, received_at: int) -> dict[str, Any]:
         symbol, asset_class = instruments(feed, ticker)
         return {
-            "ts_event": epoch_to_ns(_stamp(stamp)),
+            "ts_event": epoch_to_ns(stamp_of(stamp)),
             "symbol": symbol,
             "asset_class": asset_class,
             "vendor": "finage",
@@ -114,12 +117,12 @@ def decoder(subscription: Subscription) -> Decode:
             "created_at": received_at,
         }
 
-    def of_row(row: _Row, received_at: int) -> Reading:
+    def of_row(row: Row, received_at: int) -> Reading:
         of = common(told or _feed_of(row), row.s, row.t, received_at)
         if row.p is not None:
-            return Reading([_trade(row.p, _first(row.q, row.v), of)])
-        bid = _first(row.b, row.bp), row.bs
-        ask = _first(row.a, row.ap), row.as_
+            return Reading([_trade(row.p, first(row.q, row.v), of)])
+        bid = first(row.b, row.bp), row.bs
+        ask = first(row.a, row.ap), row.as_
         return _quote(bid, ask, of)
 
     def of_last(row: _Last, received_at: int) -> Reading:
@@ -131,7 +134,7 @@ def decoder(subscription: Subscription) -> Decode:
 
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
-            return of_row(_ROW.decode(frame), received_at)
+            return of_row(ROW.decode(frame), received_at)
         except UNREADABLE as error:
             mended = _BARE_NAN.sub(rb'\1"NaN"', frame) if b"NaN" in frame else frame
             if mended != frame:
@@ -173,7 +176,7 @@ def decoder(subscription: Subscription) -> Decode:
     return decode
 
 
-def _stamp(stamp: Stamp | str) -> Stamp:
+def stamp_of(stamp: Stamp | str) -> Stamp:
     if not isinstance(stamp, str):
         return stamp
     if not (stamp.isdecimal() and stamp.isascii()):
@@ -181,11 +184,11 @@ def _stamp(stamp: Stamp | str) -> Stamp:
     return int(stamp)
 
 
-def _first(one: _Written, other: _Written) -> _Written:
+def first(one: Written, other: Written) -> Written:
     return other if one is None else one
 
 
-def _number(written: _Written) -> float:
+def _number(written: Written) -> float:
     """NaN where it is not given, however that is written."""
     if isinstance(written, str):
         if written.strip().lower() in _NOT_GIVEN:
@@ -194,7 +197,7 @@ def _number(written: _Written) -> float:
     return NAN if written is None else written
 
 
-def _trade(price: _Written, size: _Written, of: dict[str, Any]) -> Trade:
+def _trade(price: Written, size: Written, of: dict[str, Any]) -> Trade:
     number = _number(price)
     if isnan(number):
         raise Fault("a trade without a price")
@@ -202,7 +205,7 @@ def _trade(price: _Written, size: _Written, of: dict[str, Any]) -> Trade:
 
 
 def _quote(
-    bid: tuple[_Written, _Written], ask: tuple[_Written, _Written], of: dict[str, Any]
+    bid: tuple[Written, Written], ask: tuple[Written, Written], of: dict[str, Any]
 ) -> Reading:
     bid_price, bid_size = side(_number(bid[0]), _number(bid[1]))
     ask_price, ask_size = side(_number(ask[0]), _number(ask[1]))
@@ -214,7 +217,7 @@ def _quote(
     return Reading([quote])
 
 
-def _feed_of(row: _Row) -> str:
+def _feed_of(row: Row) -> str:
     """Where no feed was told: a coin's trade has its numbers as text, or
     the day's change; a currency's quote has no
     sizes, and the day's change or a slash."""

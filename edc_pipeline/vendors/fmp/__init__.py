@@ -30,6 +30,7 @@ from edc_pipeline.vendors.contract import (
     Websocket,
 )
 from edc_pipeline.vendors.fmp.frames import decoder, refusal
+from edc_pipeline.vendors.fmp.many import reader_of_many
 from edc_pipeline.vendors.fmp.symbols import CLASSES, check_symbol, to_symbol, to_ticker
 from edc_pipeline.vendors.reading import Change
 
@@ -154,6 +155,7 @@ VENDOR: Final = Vendor(
         ),
     },
     decoder=decoder,
+    reader_of_many=reader_of_many,
     open_session=FmpSession,
     check_symbol=check_symbol,
     spell=lambda _, symbol: to_ticker(symbol),

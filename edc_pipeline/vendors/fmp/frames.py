@@ -31,7 +31,7 @@ from edc_pipeline.vendors.reading import (
 )
 
 
-class _Row(msgspec.Struct, frozen=True, gc=False):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """T: a trade, B: its break; Q: top of book, with `lp` and `ls` null [rec]."""
 
     s: str
@@ -69,7 +69,7 @@ class _RestQuote(msgspec.Struct, frozen=True):
     exchange: str | None = None
 
 
-_ROW: Final = msgspec.json.Decoder(_Row)
+ROW: Final = msgspec.json.Decoder(Row)
 _ANY: Final = msgspec.json.Decoder(_AnyMessage)
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _REST_QUOTE: Final = msgspec.json.Decoder(_RestQuote)
@@ -83,21 +83,21 @@ _QUOTE_KINDS: Final = (
 )
 
 
+def instruments_of(subscription: Subscription, feed: str) -> Instruments:
+    return Instruments(
+        subscription,
+        {to_ticker(s): s for s in subscription.symbols},
+        lambda ticker: to_symbol(feed, ticker),
+        lambda ticker: class_of(feed, ticker),
+    )
+
+
 def decoder(subscription: Subscription) -> Decode:
     asked = subscription.feed
-    spelled = {to_ticker(s): s for s in subscription.symbols}
+    feeds = ("stocks", "forex", "crypto", "quote")
+    by_feed = {feed: instruments_of(subscription, feed) for feed in feeds}
 
-    def instruments_of(feed: str) -> Instruments:
-        return Instruments(
-            subscription,
-            spelled,
-            lambda ticker: to_symbol(feed, ticker),
-            lambda ticker: class_of(feed, ticker),
-        )
-
-    by_feed = {feed: instruments_of(feed) for feed in ("stocks", "forex", "crypto", "quote")}
-
-    def event(row: _Row, received_at: int) -> AnyEvent:
+    def event(row: Row, received_at: int) -> AnyEvent:
         ticker = row.s.lower()
         feed = asked if asked in by_feed else _feed_of(row)
         symbol, asset_class = by_feed[feed](ticker)
@@ -151,7 +151,7 @@ def decoder(subscription: Subscription) -> Decode:
 
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
-            return Reading([event(_ROW.decode(frame), received_at)])
+            return Reading([event(ROW.decode(frame), received_at)])
         except UNREADABLE as error:
             if frame.lstrip()[:1] == b"[":
                 return response(frame, received_at)
@@ -169,7 +169,7 @@ def decoder(subscription: Subscription) -> Decode:
         for part in parts:
             try:
                 try:
-                    reading.events.append(event(_ROW.decode(part), received_at))
+                    reading.events.append(event(ROW.decode(part), received_at))
                 except msgspec.ValidationError:
                     reading.events += rest_quote(part, received_at)
             except UNREADABLE as error:
@@ -179,7 +179,7 @@ def decoder(subscription: Subscription) -> Decode:
     return decode
 
 
-def _feed_of(row: _Row) -> str:
+def _feed_of(row: Row) -> str:
     """Where no feed was told: coins name their exchange, currencies are pairs of currencies."""
     if row.e is not None:
         return "crypto"

@@ -27,6 +27,7 @@ from edc_pipeline.vendors.contract import (
 )
 from edc_pipeline.vendors.reading import Change
 from edc_pipeline.vendors.twelve_data.frames import decoder
+from edc_pipeline.vendors.twelve_data.many import reader_of_many
 from edc_pipeline.vendors.twelve_data.symbols import check_symbol, to_symbol
 
 
@@ -126,6 +127,7 @@ VENDOR: Final = Vendor(
         ),
     },
     decoder=decoder,
+    reader_of_many=reader_of_many,
     open_session=_open_session,
     check_symbol=lambda _, symbol: check_symbol(symbol),
     spell=lambda _, symbol: symbol,

@@ -68,7 +68,7 @@ class _AnyMessage(msgspec.Struct, frozen=True):
     price: Number = None
 
 
-_PRICE: Final = msgspec.json.Decoder(_Price, strict=False)
+PRICE: Final = msgspec.json.Decoder(_Price, strict=False)
 _ANY: Final = msgspec.json.Decoder(_AnyMessage, strict=False)
 _BY_SYMBOL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -103,7 +103,7 @@ def decoder(subscription: Subscription) -> Decode:
 
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
-            return Reading([price(_PRICE.decode(frame), received_at)])
+            return Reading([price(PRICE.decode(frame), received_at)])
         except UNREADABLE as error:
             return _other(frame, received_at, asset_classes, whose, error)
 

@@ -1,0 +1,70 @@
+"""The frames of one read at once, column by column: what `frames.py` reads, where all of it is
+plain: every frame a trade or a quote, its numbers written as numbers or as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
+from edc_pipeline.vendors.finage.frames import ROW, Row, Written, first, instruments_of, stamp_of
+from edc_pipeline.vendors.finage.symbols import CLASSES
+from edc_pipeline.vendors.reading import UNREADABLE
+from edc_pipeline.vendors.together import (
+    Numbers,
+    Places,
+    Together,
+    Ways,
+    by_kind,
+    epochs_to_ns,
+    floats,
+    quote_numbers,
+    required_floats,
+)
+
+
+def reader_of_many(subscription: Subscription) -> ReadMany | None:
+    feed = subscription.feed
+    if feed not in CLASSES:
+        return None
+    ways = _ways(Together("finage", feed, CLASSES[feed], instruments_of(subscription, feed)))
+    decode = ROW.decode
+
+    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
+        try:
+            rows = [decode(frame) for frame in frames]
+            return by_kind(rows, range(len(rows)), ways, _is_trade)
+        except UNREADABLE:
+            return None
+
+    return read_many
+
+
+def _is_trade(row: Row) -> bool:
+    return row.p is not None
+
+
+def _ways(together: Together) -> Ways:
+    def trades(rows: list[Row], places: Places) -> Columns:
+        numbers: Numbers = {
+            "ts_event": epochs_to_ns([stamp_of(row.t) for row in rows]),
+            "price": required_floats(_numbers([row.p for row in rows])),
+            "size": floats(_numbers([first(row.q, row.v) for row in rows])),
+        }
+        return together.columns("trade", [row.s for row in rows], numbers, {}, places)
+
+    def quotes(rows: list[Row], places: Places) -> Columns:
+        numbers = quote_numbers(
+            epochs_to_ns([stamp_of(row.t) for row in rows]),
+            (_numbers([first(r.b, r.bp) for r in rows]), _numbers([r.bs for r in rows])),
+            (_numbers([first(r.a, r.ap) for r in rows]), _numbers([r.as_ for r in rows])),
+        )
+        return together.columns("quote", [row.s for row in rows], numbers, {}, places)
+
+    return {True: trades, False: quotes}
+
+
+def _numbers(written: list[Written]) -> list[float | None]:
+    """Raises for text that is no number, also where one by one it says that there is none."""
+    return msgspec.convert(written, list[float | None], strict=False)

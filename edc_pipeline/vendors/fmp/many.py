@@ -1,0 +1,70 @@
+"""The frames of one read at once, column by column: what `frames.py` reads, where all of it is
+plain: every frame a trade or a quote of the feed asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
+from edc_pipeline.vendors.fmp.frames import ROW, Row, instruments_of
+from edc_pipeline.vendors.fmp.symbols import CLASSES
+from edc_pipeline.vendors.reading import UNREADABLE
+from edc_pipeline.vendors.together import (
+    Numbers,
+    Places,
+    Texts,
+    Together,
+    Ways,
+    by_kind,
+    epochs_to_ns,
+    floats,
+    quote_numbers,
+    required_floats,
+)
+
+
+def reader_of_many(subscription: Subscription) -> ReadMany | None:
+    feed = subscription.feed
+    if feed not in CLASSES:
+        return None
+    ways = _ways(Together("fmp", feed, CLASSES[feed], instruments_of(subscription, feed)))
+    decode, kind_of = ROW.decode, attrgetter("type")
+
+    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
+        try:
+            rows = [decode(frame) for frame in frames]
+            return by_kind(rows, range(len(rows)), ways, kind_of)
+        except UNREADABLE:
+            return None
+
+    return read_many
+
+
+def _ways(together: Together) -> Ways:
+    def trades(rows: list[Row], places: Places) -> Columns:
+        numbers: Numbers = {
+            "ts_event": epochs_to_ns([row.t for row in rows]),
+            "price": required_floats([row.lp for row in rows]),
+            "size": floats([row.ls for row in rows]),
+        }
+        return together.columns("trade", _tickers(rows), numbers, _venues(rows), places)
+
+    def quotes(rows: list[Row], places: Places) -> Columns:
+        numbers = quote_numbers(
+            epochs_to_ns([row.t for row in rows]),
+            ([row.bp for row in rows], [row.bs for row in rows]),
+            ([row.ap for row in rows], [row.as_ for row in rows]),
+            empty=True,
+        )
+        return together.columns("quote", _tickers(rows), numbers, _venues(rows), places)
+
+    return {"T": trades, "Q": quotes}
+
+
+def _tickers(rows: Sequence[Row]) -> list[str]:
+    return [row.s.lower() for row in rows]
+
+
+def _venues(rows: Sequence[Row]) -> Texts:
+    return {"venue": [row.e.lower() if row.e else "" for row in rows]}
