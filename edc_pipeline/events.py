@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isinf, isnan
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
@@ -200,25 +201,28 @@ def occurrences(
     """What `number_occurrences` gives, of columns without infinities: `places` tells of which frame
     each row is. Constant columns, whatever they are, make no difference."""
     found = np.zeros(len(places), np.int32)
+    if len(set(places)) == len(places):
+        return found
+    whole = [values for values in numbers.values() if values.dtype.kind != "f"]
+    floats = np.array([values for values in numbers.values() if values.dtype.kind == "f"])
     # Nothing else is infinite, so that stands for NaN, which equals nothing; −0.0 + 0.0 is 0.0.
-    said = [
-        np.where(np.isnan(values), np.inf, values) + 0.0 if values.dtype.kind == "f" else values
-        for values in numbers.values()
-    ]
+    floats = np.where(np.isnan(floats), np.inf, floats) + 0.0
     # Nearly every row differs from all others in these, and so in one number made of them.
-    mixed = np.array(list(map(hash, texts["symbol"]))) + places
-    for values in said:
-        mixed = mixed * _MIXES + values.view(np.int64)
+    mixed = np.array(list(map(hash, texts["symbol"]))) + np.array(places)
+    for values in (*whole, *floats.view(np.int64)):
+        mixed = mixed * _MIXES + values
     order = np.argsort(mixed)
     ordered = mixed[order]
     alike = ordered[1:] == ordered[:-1]
     if not alike.any():
         return found
-    rows = np.union1d(order[1:][alike], order[:-1][alike])
+    doubtful = np.zeros(len(places), bool)
+    doubtful[order[1:][alike]] = doubtful[order[:-1][alike]] = True
+    rows = np.flatnonzero(doubtful)
     looked_at = rows.tolist()
     keys = zip(
         [places[row] for row in looked_at],
-        *(values[rows].tolist() for values in said),
+        *(values[rows].tolist() for values in (*whole, *floats)),
         *([column[row] for row in looked_at] for column in texts.values()),
         strict=True,
     )
@@ -267,24 +271,23 @@ def all_storable(
     numbers: Mapping[str, NDArray[Any]],
     texts: Mapping[str, list[str]],
 ) -> bool:
-    """Whether every row of these columns passes `first_fault`.
+    """Whether every row of these columns, whose times int64 holds, passes `first_fault`.
 
     False may be said of rows that pass: then they are looked at one by one.
     """
-    for values in numbers.values():
-        if values.dtype.kind == "f" and np.isinf(values).any():
-            return False
-    at_most = MAX_TEXT_LENGTH // _TEXT_COLUMNS
-    for name, column in texts.items():
-        said = column if name == "event_id" else set(column)  # ids seldom repeat
-        if max(map(len, said)) > at_most or not "".join(said).isprintable():
-            return False
-    said = [value for value in constants.values() if isinstance(value, str)]
-    return (
-        "".join(said).isprintable()
-        and "" not in texts["symbol"]
-        and bool((numbers["ts_event"] >= NS_MIN).all())
-    )
+    floats = [values for values in numbers.values() if values.dtype.kind == "f"]
+    if np.isinf(np.concatenate(floats)).any():
+        return False
+    seqs = numbers.get("seq")
+    if seqs is not None and seqs.min() < -1:
+        return False
+    symbols, ids = set(texts["symbol"]), texts.get("event_id", [])  # ids seldom repeat
+    others = [column for name, column in texts.items() if name not in {"symbol", "event_id"}]
+    said = symbols.union(*others)
+    if "" in symbols or max(map(len, chain(said, ids))) > MAX_TEXT_LENGTH // _TEXT_COLUMNS:
+        return False
+    constant = [value for value in constants.values() if isinstance(value, str)]
+    return "".join(chain(said, ids, constant)).isprintable()
 
 
 def _fault(event: AnyEvent) -> str | None:

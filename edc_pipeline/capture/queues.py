@@ -65,6 +65,8 @@ class _Open:
 
     said_first: Columns
     row_count: int = 0
+    reads: list[tuple[int, int, int]] = field(default_factory=list)  # first frame, time, rows
+    places: list[int] = field(default_factory=list)
     numbers: dict[str, list[NDArray[Any]]] = field(default_factory=lambda: defaultdict(list))
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -77,20 +79,22 @@ class _Open:
         )
 
     def add(self, found: Columns, first_frame: int, received_at: int) -> None:
-        places, rows = found.places, len(found.places)
         for name, values in found.numbers.items():
             self.numbers[name].append(values)
         for name, said in found.texts.items():
             self.texts[name] += said
-        frames = np.arange(rows) if isinstance(places, range) else np.array(places)
-        self.numbers["frame"].append(frames + first_frame)
-        self.numbers["created_at"].append(np.full(rows, received_at))
+        self.places += found.places
+        rows = len(found.places)
+        self.reads.append((first_frame, received_at, rows))
         self.row_count += rows
 
     def table(self, connection: str) -> pa.Table:
         first = self.said_first
         constants = {**first.constants, "connection": connection}
         numbers = {name: np.concatenate(parts) for name, parts in self.numbers.items()}
+        first_frames, times, rows = zip(*self.reads, strict=True)
+        numbers["frame"] = np.repeat(first_frames, rows) + np.array(self.places)
+        numbers["created_at"] = np.repeat(times, rows)
         return columns_to_table(first.event_type, constants, numbers, self.texts)
 
 

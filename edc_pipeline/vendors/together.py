@@ -136,29 +136,21 @@ def quote_numbers(
 ) -> Numbers:
     """(prices, sizes) of each side. A price of 0 is how vendors write that there is none; then its
     size says nothing (`reading.side`). `empty`: a quote may have neither side; else `Fault`."""
-    bid_prices, bid_sizes, no_bid = _side(*bid)
-    ask_prices, ask_sizes, no_ask = _side(*ask)
-    if not empty and no_bid is not None and no_ask is not None and (no_bid & no_ask).any():
-        raise Fault("a quote without prices")
+    # Both sides at once: each call of NumPy is 2 µs, as much as its work on 100 rows.
+    prices = np.array((bid[0], ask[0]), np.float64)
+    sizes = np.array((bid[1], ask[1]), np.float64)
+    none = (prices == 0) | np.isnan(prices)
+    if none.any():
+        if not empty and none.all(axis=0).any():
+            raise Fault("a quote without prices")
+        prices[none] = sizes[none] = np.nan
     return {
         "ts_event": times,
-        "bid_price": bid_prices,
-        "bid_size": bid_sizes,
-        "ask_price": ask_prices,
-        "ask_size": ask_sizes,
+        "bid_price": prices[0],
+        "bid_size": sizes[0],
+        "ask_price": prices[1],
+        "ask_size": sizes[1],
     }
-
-
-def _side(
-    prices: Sequence[float | None], sizes: Sequence[float | None]
-) -> tuple[Floats, Floats, NDArray[np.bool_] | None]:
-    """The third says where there is none; None: nowhere."""
-    price, size = np.array(prices, np.float64), np.array(sizes, np.float64)
-    none = (price == 0) | np.isnan(price)
-    if not none.any():
-        return price, size, None
-    price[none] = size[none] = np.nan
-    return price, size, none
 
 
 # From, below, ns: as `reading.epoch_to_ns` tells them apart, in whole numbers.

@@ -5,14 +5,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edc_pipeline.capture.admission import Admission
-from edc_pipeline.events import MAX_TEXT_LENGTH, NS_MAX, NS_MIN, AnyEvent, _fault, first_fault
+from edc_pipeline.events import (
+    MAX_TEXT_LENGTH,
+    NS_MAX,
+    NS_MIN,
+    AnyEvent,
+    Trade,
+    _fault,
+    first_fault,
+)
 from edc_pipeline.market_day import day_bounds, market_day
-from edc_pipeline.vendors.contract import Reading
+from edc_pipeline.vendors.contract import Columns, Reading
 from edc_pipeline_tests.market import NOON, quote, ref_px, trade
 
 DAY_NS = 86_400 * 10**9
@@ -41,6 +50,42 @@ any_event = st.one_of(
 @given(event=any_event)
 def test_a_fault_is_found_in_one_go_as_it_is_piece_by_piece(event: AnyEvent) -> None:
     assert first_fault(event) == _fault(event)
+
+
+@given(
+    st.lists(
+        st.builds(
+            trade,
+            symbol=texts,
+            event_id=texts,
+            venue=texts,
+            conditions=texts,
+            price=numbers,
+            seq=st.sampled_from([-2, -1, 0, NS_MAX]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_columns_with_a_fault_are_not_admitted_together(events: list[Trade]) -> None:
+    names = ("symbol", "event_id", "venue", "conditions")
+    columns = Columns(
+        "trade",
+        {"vendor": "tiingo", "feed": "iex", "asset_class": "etf"},
+        {
+            "ts_event": np.array([event.ts_event for event in events]),
+            "seq": np.array([event.seq for event in events]),
+            "price": np.array([event.price for event in events]),
+            "size": np.array([event.size for event in events]),
+        },
+        {name: [getattr(event, name) for event in events] for name in names},
+        range(len(events)),
+    )
+    admitted = Admission(None).admit_many([columns], NOON)
+    if admitted is not None:
+        assert not any(map(first_fault, events))
+    elif all(len(getattr(event, name)) <= 32 for event in events for name in names):
+        assert any(map(first_fault, events))
 
 
 def test_texts_that_are_long_only_together_are_no_fault() -> None:
