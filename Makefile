@@ -26,7 +26,7 @@ chart: $(VENV)/.core
 	@$(BIN)/edc replay --synthetic --symbols $(or $(SYMBOL),SPY) --chart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),auto) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

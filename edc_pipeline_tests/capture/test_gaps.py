@@ -268,7 +268,7 @@ def test_a_feed_that_stays_mute_is_connected_anew_ever_more_rarely(
             await connection.send(message("beat", "", -1))
             await asyncio.sleep(0.02)
 
-    quick = replace(QUICK, reconnect_after_s=0.3)
+    quick = replace(QUICK, reconnect_after_s=1.0)
 
     async def scenario() -> None:
         async with serving(speaks, beats) as url:
@@ -278,8 +278,9 @@ def test_a_feed_that_stays_mute_is_connected_anew_ever_more_rarely(
             assert feed.state == "stopped"
             assert feed.reconnects == 3
         pauses = [b - a for a, b in pairwise(asked[1:])]
-        assert pauses[0] >= 0.3
-        assert pauses[1] >= 0.6
+        # As the server sees them: a loaded machine moves each by some tenths of a second.
+        assert pauses[0] >= 0.6
+        assert pauses[1] >= 1.6
         (gap,) = Ledger(tmp_path / "spool").gaps()
         assert gap.reason.startswith("silent")
 
