@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--cryptofeed", default=sys.executable, metavar="PYTHON")
     told = parser.parse_args()
     # A stuck server must not hold up a build.
-    limit_s = 60 + told.rounds * told.events / 2_500 + 10 * told.seconds
+    limit_s = 60 + told.rounds * len(STYLES) * (8 + told.events / 50_000) + 10 * told.seconds
     watchdog = threading.Timer(limit_s, lambda: os._exit(3))
     watchdog.daemon = True
     watchdog.start()
