@@ -126,6 +126,10 @@ class Webhook(_Tree):
         return self
 
 
+# What a simulated feed is asked with where no key is set.
+SIMULATED_KEY: Final = "simulated"
+
+
 class Settings(BaseSettings):
     """The whole tree. Environment over file over default: `EDC_CAPTURE__FLUSH_SECONDS=30`."""
 
@@ -211,7 +215,7 @@ class Settings(BaseSettings):
     def secret(self, feed: Feed) -> str:
         """The vendor's key. A simulated feed takes any word, so none has to be set for it."""
         known = self._secrets.get(feed.secret_variable or "", "")
-        return known or ("simulated" if feed.is_simulated else "")
+        return known or (SIMULATED_KEY if feed.is_simulated else "")
 
     @property
     def alert_urls(self) -> list[str]:
@@ -296,7 +300,8 @@ def _unknown_variables(environ: Mapping[str, str], secrets: set[str]) -> list[st
     tops = set(Settings.model_fields)
     known = {PREFIX + name.upper() for name in tops} | _OTHER_VARIABLES | secrets
     return [
-        f"environment {name}: no such setting{meant(name, known)}; known: {listed(known)}"
+        f"environment {name}: no such setting{meant(name, known)}; unset it, or name a webhook's"
+        f" `secret:` by it; known: {listed(known)}"
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known and top_key(name) not in tops
     ]

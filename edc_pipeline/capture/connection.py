@@ -166,6 +166,7 @@ class FeedConnection:
         assert self.session is not None
         assert self.line is not None
         self.heard_at = received_at
+        payloads = self.state.frames_without_key(payloads)
         heard = self.host.take(
             self.state, self.line, self.session, payloads, received_at, self.read_many
         )

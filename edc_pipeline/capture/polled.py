@@ -200,9 +200,10 @@ class _Contact:
             log.warning("%s: %s", state.source.name, reason)
         state.last_problem = reason
         if self.failures >= max(_OUT_OF_TOUCH, self.requests):
-            self._lost(reason)
+            self.lost(reason)
 
-    def _lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:
+        self.state.last_problem = reason
         if self.stands:
             self.stands = False
             self.state.connections -= 1
@@ -278,6 +279,9 @@ class PolledRequest:
     def refused(self, status: int, body: bytes) -> Verdict:
         told = self._refusal(status, body) if self._refusal else _by_status(status, body)
         if told.kind in {"fatal", "refused"}:
+            about = ", ".join(sorted(self._symbols))
+            if told.kind == "refused" and about not in told.detail:
+                told = Control("refused", f"{told.detail} ({about})"[: 2 * _SAID])
             heard = tell_problem(self._state, told, ())
             if heard.give_up:
                 return Verdict("give_up", heard.give_up)
@@ -288,6 +292,14 @@ class PolledRequest:
 
     def failed(self, reason: str) -> None:
         self._contact.bad(reason)
+
+    def put_off(self, wait_s: float) -> None:
+        """Longer than to the next poll: what is said meanwhile is missed."""
+        if wait_s > self._feed.plan("").every_s:
+            why = self._state.last_problem or "another feed of this key asked too much"
+            self._contact.lost(
+                f"{why.partition('; asked again')[0]}; asked again in {wait_s:.0f} s"
+            )
 
     def has_room(self) -> bool:
         return self._host.has_room()

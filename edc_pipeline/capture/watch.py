@@ -209,8 +209,7 @@ def market_of(feed: Feed) -> MarketIsOpen | None:
     """Whether the market of any of a feed's symbols is open at an instant; None: not known."""
     spec = feed.spec
     found = {feed.asset_classes.get(symbol, spec.asset_class) for symbol in feed.symbols}
-    # "future" does not say of which exchange.
-    classes = sorted((found or {spec.asset_class}) - {"future"})
+    classes = sorted(found or {spec.asset_class})
     if not classes or not spec.us_hours or spec.way_in != "websocket":
         return None  # a poll answers, and a webhook speaks when its sender has something to say
     return lambda now_ns: any(is_open(one, now_ns) for one in classes)

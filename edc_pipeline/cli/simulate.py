@@ -108,9 +108,7 @@ unless --token is given.
 @click.option(
     "--heartbeat",
     type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    help="Seconds between heartbeats.",
+    help="Seconds between heartbeats. [default: the vendor's]",
 )
 @click.option(
     "--resend",
@@ -178,7 +176,7 @@ def simulate(
     post_to: str | None,
     symbols: str | None,
     chaos: str,
-    heartbeat: float,
+    heartbeat: float | None,
     resend: int,
     seconds: float | None,
     events: int | None,

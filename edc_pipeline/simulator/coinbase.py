@@ -26,6 +26,8 @@ _MESSAGES_PER_S: Final = {"exchange": 100, "advanced": 8}
 
 
 class Coinbase:
+    heartbeat_s = 1.0  # once subscribed
+
     def __init__(
         self, instruments: Sequence[Instrument], *, terms: Terms | None = None, seed: int = 0
     ) -> None:

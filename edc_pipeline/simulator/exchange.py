@@ -52,6 +52,7 @@ from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
 _SLICE_S: Final = 0.01  # how late a tick may be sent; below it, waking up costs more than sending
 _TICKS_PER_TURN: Final = 256  # between two chances for the senders
 _BEHIND_NS: Final = NS_PER_SECOND  # a loop further behind leaves ticks out, rather than burst
+_HEARTBEAT_S: Final = 30.0  # of a vendor that has no custom of its own
 _HISTORIES: Final = 64  # subscriptions whose last frames are kept for a resend
 
 
@@ -65,7 +66,7 @@ class ExchangeConfig:
     pace: Pace | None = None
     vendor: str = "tiingo"  # whose protocol, of speakers.SPEAKERS
     terms: Terms = field(default_factory=Terms)
-    heartbeat_s: float = 30.0
+    heartbeat_s: float | None = None  # None: as the vendor does
     ends_after_s: float | None = None  # every connection, however it behaves (Binance: 24 hours)
     chaos: Chaos = field(default_factory=Chaos)
     resend_on_subscribe: int = 0  # data frames that a returning subscription gets once more
@@ -148,6 +149,8 @@ class Exchange:
         self.watchers: list[Callable[[Tick], object]] = []  # told every tick, whoever listens
         if isinstance(self._vendor, KeepsTape):
             self.watchers.append(self._vendor.tape.hear)
+        usual_s: float = getattr(self._vendor, "heartbeat_s", _HEARTBEAT_S)
+        self._heartbeat_s = usual_s if config.heartbeat_s is None else config.heartbeat_s
         self._file: TextIO | None = None
         self._server: Server | None = None
         self._market: asyncio.Task[None] | None = None
@@ -370,7 +373,7 @@ class Exchange:
 
     async def _beat(self, connection: Connection) -> None:
         while not connection.gone:
-            await asyncio.sleep(self.config.heartbeat_s)
+            await asyncio.sleep(self._heartbeat_s)
             connection.heartbeat()
 
     async def _end_of_term(self, connection: Connection) -> None:

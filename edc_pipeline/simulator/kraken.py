@@ -25,6 +25,8 @@ _TIMES: Final = '"time_in":"2026-01-22T17:00:00.000001Z","time_out":"2026-01-22T
 
 
 class Kraken:
+    heartbeat_s = 1.0  # once subscribed
+
     def __init__(
         self, instruments: Sequence[Instrument], *, terms: Terms | None = None, seed: int = 0
     ) -> None:

@@ -92,6 +92,10 @@ class PollListener(Protocol):
         """No answer, or none that could be used."""
         ...
 
+    def put_off(self, wait_s: float) -> None:
+        """The vendor wants this key to ask for nothing so long."""
+        ...
+
     def has_room(self) -> bool: ...
 
     async def room(self) -> None:
@@ -367,6 +371,8 @@ class Poller:
                 lane.blocked_until_s = max(
                     lane.blocked_until_s, now_s + max(wait_s, lane.backoff.next_wait_s())
                 )
+                for other in (ask, *(entry[2] for entry in lane.due)):
+                    other.listener.put_off(lane.blocked_until_s - now_s)
             case "refused":
                 ask.due_s = now_s + max(ask.every_s, _REFUSED_S)
             case _:

@@ -37,6 +37,12 @@ class Control(msgspec.Struct, frozen=True):
     kind: ControlKind
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        # The vendor's words go into logs and onto terminals: no line of its own making, no colours.
+        if not self.detail.isprintable():
+            shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in self.detail)
+            msgspec.structs.force_setattr(self, "detail", shown)
+
 
 class Reading(msgspec.Struct, gc=False):
     """What one frame turned out to be.

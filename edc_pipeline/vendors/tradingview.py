@@ -32,6 +32,7 @@ currencies and coins, by their names; any other ticker is a stock unless `asset_
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -268,7 +269,12 @@ def _check_options(options: Mapping[str, Any]) -> list[str]:
     wrong = [f"no such option {name!r}; allowed: sources" for name in options if name != "sources"]
     sources = options.get("sources", [])
     if not isinstance(sources, list) or not all(isinstance(s, str) for s in sources):
-        wrong.append("sources: a list of addresses is needed, or [] for any")
+        return [*wrong, "sources: a list of addresses is needed, or [] for any"]
+    for source in sources:
+        try:
+            ipaddress.ip_address(source)
+        except ValueError:
+            wrong.append(f"sources: {source!r} is no address; write them as 52.89.214.238")
     return wrong
 
 

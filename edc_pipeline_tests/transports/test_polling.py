@@ -32,6 +32,7 @@ class Heard:
     not_changed: int = 0
     statuses: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
     full: bool = False
     verdict: Verdict = FINE
 
@@ -53,6 +54,9 @@ class Heard:
 
     def failed(self, reason: str) -> None:
         self.failures.append(reason)
+
+    def put_off(self, wait_s: float) -> None:
+        self.waits.append(wait_s)
 
     def has_room(self) -> bool:
         return not self.full
