@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
 from edc_pipeline.defs.capture_watch import HostRun, decide
 from edc_pipeline.defs.configuration import NotConfigured, plain_failure, settings_for_capture
@@ -83,11 +84,15 @@ def capture() -> None:
     capture_feeds()
 
 
+SENSOR: Final = "keep_capture_running"
+
+
 class Watchdog:
     """Reads every few seconds whether this run should still collect; "" means go on.
 
     Terminate reaches the worker as SIGINT; this is for what does not: a run that was deleted or
-    marked as ended while its worker lives, and a worker whose Dagster is gone.
+    marked as ended while its worker lives, a sensor that was stopped, and a worker whose Dagster is
+    gone.
     """
 
     def __init__(self, instance: dg.DagsterInstance, run_id: str) -> None:
@@ -106,6 +111,8 @@ class Watchdog:
             return "its run was deleted"
         if status != dg.DagsterRunStatus.STARTED:
             return f"its run is {status.value}"
+        if self._sensor_is_stopped():
+            return f"the sensor {SENSOR} was stopped"
         if os.getppid() != self._parent:
             self._ask_for_a_successor()
         return ""
@@ -117,6 +124,16 @@ class Watchdog:
         self._parent = os.getppid()
         log.warning("the code server that started this run has died; a new one will take over")
         self._instance.add_run_tags(self._run_id, {ORPHANED: "its code server has died"})
+
+    def _sensor_is_stopped(self) -> bool:
+        """A stopped sensor means stopped capture. A run that somebody launched goes on without."""
+        run = self._instance.get_run_by_id(self._run_id)
+        if run is None or run.tags.get("dagster/sensor_name") != SENSOR:
+            return False
+        stopped = self._instance.all_instigator_state(
+            instigator_type=InstigatorType.SENSOR, instigator_statuses={InstigatorStatus.STOPPED}
+        )
+        return any(state.instigator_name == SENSOR for state in stopped)
 
     def status(self) -> dg.DagsterRunStatus | None:
         run = self._instance.get_run_by_id(self._run_id)
@@ -151,7 +168,7 @@ def _log_to_compute_logs() -> None:
     description=(
         "Keeps one capture run alive: starts it, starts it anew when it died, lets it hand over to"
         " the next once a day (`dagster.rotate_at`), and says in each tick what capture is doing."
-        " Stop this sensor, then terminate the run, to stop capture."
+        " Stop this sensor to stop capture: the run drains and ends."
     ),
 )
 def keep_capture_running(

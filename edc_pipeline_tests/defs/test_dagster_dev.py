@@ -173,17 +173,20 @@ def test_a_day_without_data_fails_in_a_line(room: ControlRoom) -> None:
     assert await_("the run ends", SLOW_S, lambda: room.ended(run_id)) == "FAILURE"
 
 
-def test_terminate_drains_and_a_stopped_sensor_starts_nothing(
+def test_terminate_drains_and_a_stopped_sensor_stops_capture(
     room: ControlRoom, collector: Owner
 ) -> None:
-    room.switch_sensor("keep_capture_running", on=False)
     room.terminate(collector.run_id)
     assert await_("the run ends", SLOW_S, lambda: room.ended(collector.run_id)) == "CANCELED"
-    assert assert_drained(room.spool, collector.collector) == in_ledger(room.spool)
+    first = assert_drained(room.spool, collector.collector)
+    another = await_("a new run", SLOW_S, lambda: room.collector(besides=collector.run_id))
+    room.switch_sensor("keep_capture_running", on=False)
+    assert await_("that ends too", SLOW_S, lambda: room.ended(another.run_id)) == "SUCCESS"
+    assert first + assert_drained(room.spool, another.collector) == in_ledger(room.spool)
     time.sleep(11)  # longer than the sensor's interval
     assert room.collector() is None
     room.switch_sensor("keep_capture_running", on=True)
-    await_("a new run captures", SLOW_S, lambda: room.collector(besides=collector.run_id))
+    await_("a new run captures", SLOW_S, lambda: room.collector(besides=another.run_id))
 
 
 def test_a_backfill_makes_what_the_night_would_have_made(
