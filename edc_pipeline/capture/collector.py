@@ -290,7 +290,7 @@ class Collector:
         )
         self._journal.new_line(line)
         self._of_line.append(state)
-        state.key = self._settings.secret(feed)
+        state.hide(self._settings.secret(feed))
         return line
 
     def fell_silent(

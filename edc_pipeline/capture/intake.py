@@ -52,7 +52,8 @@ class FeedState:
     last_frame_at: int | None = None
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
-    key: str = field(default="", repr=False)  # to be told apart from what a vendor says
+    # What a vendor may say and nobody else must; see `hide`.
+    hidden: tuple[str, ...] = field(default=(), repr=False)
     gave_up: str = ""
     removed: bool = False  # from feeds.yaml, while capture ran
     # By the number of the shard, where the feed's symbols are shared out over connections; else 0.
@@ -87,25 +88,23 @@ class FeedState:
     def gaps_begun(self) -> int:
         return self.gaps_of.total()
 
+    def hide(self, key: str) -> None:
+        """A vendor may say the key that it refuses, or a part; logs, reports and files must not."""
+        parts = {key, *key.split(":")} - {SIMULATED_KEY}
+        self.hidden = tuple(part for part in parts if len(part) >= _SHORTEST_KEY)
+
     def without_key(self, words: str) -> str:
-        """A vendor may say the key that it refuses; logs and reports must not."""
-        for part in self._key_parts:
+        for part in self.hidden:
             words = words.replace(part, "<key>")
         return words
 
     def frames_without_key(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
-        """Nor may the journal: starred out, at the same length. 20 ns a frame to see that nearly
-        none bears it."""
-        for part in self._key_parts:
+        """Starred out, at the same length. 20 ns a frame to see that nearly none bears it."""
+        for part in self.hidden:
             key = part.encode()
             if key in b"".join(payloads):
                 payloads = [payload.replace(key, b"*" * len(key)) for payload in payloads]
         return payloads
-
-    @property
-    def _key_parts(self) -> list[str]:
-        parts = {self.key, *self.key.split(":")} - {SIMULATED_KEY}
-        return [part for part in parts if len(part) >= _SHORTEST_KEY]
 
     @property
     def word(self) -> str:

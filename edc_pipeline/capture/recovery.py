@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.continuity import Continuity
@@ -41,8 +40,6 @@ from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Reading, quarantined
 
 log = logging.getLogger(__name__)
-
-_DAMAGED: Final = ".damaged"
 
 
 @dataclass(slots=True)

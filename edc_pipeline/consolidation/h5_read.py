@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edc_pipeline.consolidation.chunk_codec import unpack
-from edc_pipeline.consolidation.content_hash import FirstContentHash, content_hash, digest_of
+from edc_pipeline.consolidation.content_hash import content_hash, digest_of
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, canonical
-from edc_pipeline.consolidation.names import Codec, Order
+from edc_pipeline.consolidation.names import Codec
 from edc_pipeline.events import EventType
 
 BLOCK_ROWS: Final = 16 * CHUNK_ROWS  # 262,144: whole chunks, some 50 MB
@@ -129,17 +129,6 @@ def _chunks_of(table: h5py.Dataset) -> list[Chunk]:
     return found
 
 
-def hash_of_table(path: Path, event_type: EventType, order: Order = "time") -> str | None:
-    """The content hash of what can be read; None when it cannot."""
-    try:
-        with StoredTable(path, event_type) as table:
-            digests = list(table.each(lambda _chunk, block: digest_of(block)))
-            return content_hash(event_type, order, table.dtype, table.rows, digests)
-    # Damage makes three libraries raise nearly anything.
-    except Exception:
-        return None
-
-
 def hash_as_now(path: Path, event_type: EventType) -> str | None:
     """The content hash that a file of certificate version 1 would have today."""
     try:
@@ -160,11 +149,3 @@ def _longest(block: npt.NDArray[Any]) -> dict[str, int]:
         for name in block.dtype.names or ()
         if block.dtype[name].kind == "S"
     }
-
-
-def first_hash_of_table(path: Path, event_type: EventType) -> str:
-    with open_daily(path) as file:
-        content = FirstContentHash(event_type)
-        for block in blocks(table_in(file, event_type)):
-            content.update(block)
-        return content.result()

@@ -55,6 +55,7 @@ from edc_pipeline.vendors.iso_time import iso_to_ns
 from edc_pipeline.vendors.pairs import split_pair
 from edc_pipeline.vendors.proof import check_secret, digest_of
 from edc_pipeline.vendors.read_only import opens
+from edc_pipeline.vendors.reading import Fault
 
 SOURCES: Final = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
 
@@ -125,10 +126,6 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ALERT: Final = msgspec.json.Decoder(Alert)
-
-
-class Fault(ValueError):
-    """This can't be an event; the message says why."""
 
 
 def decoder(subscription: Subscription) -> Decode:

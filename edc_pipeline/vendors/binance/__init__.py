@@ -61,13 +61,10 @@ from edc_pipeline.vendors.contract import (
     control,
     quarantined,
 )
+from edc_pipeline.vendors.reading import UNREADABLE
 
 _EVENTS: Final = frozenset({"trade", "aggTrade", "bookTicker"})
 _BOOK_KEYS: Final = frozenset({"u", "s", "b", "B", "a", "A"})
-
-# What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
-# text that is not UTF-8, brackets nested past the recursion limit.
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def decoder(subscription: Subscription) -> Decode:
@@ -94,7 +91,7 @@ def decoder(subscription: Subscription) -> Decode:
                 row = combined_typed(frame).data
             if not isinstance(row, TradeRow) or row.X != NO_TRADE:
                 return Reading([to_event(row, received_at)])
-        except _UNREADABLE:
+        except UNREADABLE:
             pass
         return any_frame(frame, received_at)
 
@@ -118,7 +115,7 @@ def reader_of_any_frame(subscription: Subscription) -> Decode:
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
             content = msgspec.json.decode(frame)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return quarantined(f"not a Binance message: {error}")
         events: list[AnyEvent] = []
         parts: list[Reading] = []
@@ -163,7 +160,7 @@ def _read_one(message: Any, to_event: Callable[[Row, int], AnyEvent], received_a
             return control("not_wanted", "an option")
         try:
             row = as_row(message)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return quarantined(f"{kind or 'bookTicker'}: {error}")
         event = to_event(row, received_at)
         if isinstance(row, TradeRow) and row.X == NO_TRADE:

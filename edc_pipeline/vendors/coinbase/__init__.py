@@ -24,7 +24,7 @@ from edc_pipeline.vendors.coinbase import advanced, exchange
 from edc_pipeline.vendors.coinbase.advanced import AdvancedReader
 from edc_pipeline.vendors.coinbase.exchange import ExchangeReader
 from edc_pipeline.vendors.coinbase.many import reader_of_exchange
-from edc_pipeline.vendors.coinbase.rows import UNREADABLE, Instruments
+from edc_pipeline.vendors.coinbase.rows import Instruments
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import (
     Decode,
@@ -40,6 +40,7 @@ from edc_pipeline.vendors.contract import (
     control,
     quarantined,
 )
+from edc_pipeline.vendors.reading import UNREADABLE
 
 
 def decoder(subscription: Subscription) -> Decode:

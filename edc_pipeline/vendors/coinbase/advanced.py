@@ -14,15 +14,14 @@ import msgspec
 from edc_pipeline.events import AnyEvent, Trade
 from edc_pipeline.vendors.coinbase.rows import (
     AGGRESSOR_OF_MAKER,
-    UNREADABLE,
     Amount,
     Count,
-    Fault,
     Instruments,
     quote,
 )
 from edc_pipeline.vendors.contract import Control, Reading, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
+from edc_pipeline.vendors.reading import UNREADABLE, Fault
 
 Change = Literal["snapshot", "update"]
 

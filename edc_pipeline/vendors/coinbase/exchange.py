@@ -15,7 +15,6 @@ import msgspec
 from edc_pipeline.events import AnyEvent, Trade
 from edc_pipeline.vendors.coinbase.rows import (
     AGGRESSOR_OF_MAKER,
-    UNREADABLE,
     Amount,
     Count,
     Instruments,
@@ -23,6 +22,7 @@ from edc_pipeline.vendors.coinbase.rows import (
 )
 from edc_pipeline.vendors.contract import Reading, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
+from edc_pipeline.vendors.reading import UNREADABLE
 
 
 class _MatchRow(msgspec.Struct, tag_field="type", gc=False):

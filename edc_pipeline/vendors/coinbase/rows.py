@@ -15,9 +15,6 @@ from edc_pipeline.vendors.iso_time import iso_to_ns
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-# What msgspec and iso_to_ns raise for what is not as declared.
-UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
-
 # Trades bear the side of the order that lay in the book; the other one came to it.
 AGGRESSOR_OF_MAKER: Final = {"buy": "sell", "sell": "buy"}
 
@@ -25,10 +22,6 @@ AGGRESSOR_OF_MAKER: Final = {"buy": "sell", "sell": "buy"}
 # memory with them.
 _PRODUCTS_KEPT: Final = 65_536
 _PRODUCT_LENGTH: Final = 40
-
-
-class Fault(ValueError):
-    """This row can't be an event; the message says why."""
 
 
 class Instruments:

@@ -34,8 +34,9 @@ from edc_pipeline.vendors.contract import (
 )
 from edc_pipeline.vendors.kraken import version_1
 from edc_pipeline.vendors.kraken.many import reader_of_many
-from edc_pipeline.vendors.kraken.rows import UNREADABLE, RowReader
+from edc_pipeline.vendors.kraken.rows import RowReader
 from edc_pipeline.vendors.kraken.symbols import check_symbol, to_pair, to_symbol
+from edc_pipeline.vendors.reading import UNREADABLE
 
 _CHANNELS: Final = ("trade", "ticker")
 

@@ -16,13 +16,12 @@ from edc_pipeline.vendors.iso_time import iso_to_ns_many
 from edc_pipeline.vendors.kraken.rows import (
     NEVER,
     TYPED,
-    UNREADABLE,
     RowReader,
     TickerRow,
     TradeFrame,
     TradeRow,
 )
-from edc_pipeline.vendors.reading import Fault
+from edc_pipeline.vendors.reading import UNREADABLE, Fault
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,

@@ -12,6 +12,7 @@ from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, Trade
 from edc_pipeline.vendors.contract import Reading, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
 from edc_pipeline.vendors.kraken.symbols import to_symbol
+from edc_pipeline.vendors.reading import UNREADABLE
 
 # msgspec rounds a JSON number correctly, and holds it to this.
 _Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
@@ -50,8 +51,6 @@ class TickerFrame(msgspec.Struct, tag="ticker", tag_field="channel"):
 
 
 TYPED: Final = msgspec.json.Decoder(TradeFrame | TickerFrame)
-# What msgspec and iso_to_ns raise for what is not as declared.
-UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 _ROWS: Final[dict[str, Any]] = {"trade": TradeRow, "ticker": TickerRow}
 _NOT_WANTED: Final = frozenset(

@@ -34,6 +34,7 @@ from edc_pipeline.vendors.contract import (
     quarantined,
 )
 from edc_pipeline.vendors.read_only import ReadOnly
+from edc_pipeline.vendors.reading import UNREADABLE
 from edc_pipeline.vendors.tiingo.many import reader_of_many
 from edc_pipeline.vendors.tiingo.rest import REST_FEEDS, rest_decoder
 from edc_pipeline.vendors.tiingo.rows import Change, Labels, RowReader
@@ -91,9 +92,6 @@ class _Answer(msgspec.Struct, frozen=True):
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
-# What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
-# text that is not UTF-8, brackets nested past the recursion limit.
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 _Rows = Callable[[msgspec.Raw, Labels], list[AnyEvent]]
 
@@ -117,7 +115,7 @@ def decoder(subscription: Subscription) -> Decode:
             found = decode_frame(frame)
             if found.service == service:
                 return Reading(to_events(found.data, Labels(feed, received_at, "new")))
-        except _UNREADABLE:
+        except UNREADABLE:
             pass
         return any_frame(frame, received_at)
 
@@ -151,7 +149,7 @@ def reader_of_any_frame(subscription: Subscription) -> Decode:
     def decode(frame: bytes, received_at: int) -> Reading:
         try:
             envelope = _ENVELOPE.decode(frame)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return quarantined(f"not a Tiingo message: {error}")
         change = _CHANGES.get(envelope.messageType)
         if change is None:
@@ -166,7 +164,7 @@ def reader_of_any_frame(subscription: Subscription) -> Decode:
             return quarantined(f"service {envelope.service!r:.40} is not one that we know")
         try:
             return Reading(events=readers[served](data, Labels(served, received_at, change)))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return quarantined(f"{served} row: {error}")
 
     return decode
@@ -256,7 +254,7 @@ def _subscription_id(frame: bytes) -> int | str | None:
     """Only the first answer bears it; the answer to a change tells the tickers."""
     try:
         return _ANSWER.decode(frame).data.subscriptionId
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 

@@ -19,15 +19,12 @@ import msgspec
 
 from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, RefPx, Trade
 from edc_pipeline.vendors.iso_time import iso_to_ns
+from edc_pipeline.vendors.reading import Fault
 
 Number = float | None
 Flag = int | bool | None
 
 Change = Literal["new", "updated", "deleted"]
-
-
-class Fault(ValueError):
-    """This row can't be an event; the message says why."""
 
 
 class Labels(msgspec.Struct, frozen=True, gc=False):
