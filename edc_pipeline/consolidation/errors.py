@@ -16,3 +16,7 @@ class CannotConsolidate(Exception):
         super().__init__(message)
         self.nothing_there = nothing_there
         self.events_missing = events_missing
+
+
+class NoSuchData(ValueError):
+    """What was asked for is not there, or is no such thing; the message says what there is."""

@@ -16,7 +16,7 @@ import pytest
 
 import edc_pipeline
 from edc_pipeline.consolidation import Order, consolidate
-from edc_pipeline.consolidation.read_days import NoSuchData
+from edc_pipeline.consolidation.errors import NoSuchData
 from edc_pipeline.events import COLUMNS
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
