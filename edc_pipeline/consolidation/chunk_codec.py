@@ -51,13 +51,16 @@ def _blosc(raw: Array, itemsize: int, codec: Codec) -> bytes:
     return packed
 
 
-def unpack(stored: bytes, dtype: np.dtype[Any], codec: Codec) -> Array:
-    """The records of a whole chunk. Any exception of the codec: the chunk is damaged."""
+def unpack(
+    stored: bytes | memoryview, dtype: np.dtype[Any], codec: Codec, room: Array | None = None
+) -> Array:
+    """The records of a whole chunk, in `room` for one if that is given and the codec can use it.
+    Any exception of the codec: the chunk is damaged."""
     if codec == "zlib":
         raw = _unshuffled(zlib.decompress(stored), dtype.itemsize)
         return np.frombuffer(raw, dtype)
     frame = blosc2.schunk_from_cframe(stored)
-    out = np.empty(CHUNK_ROWS, dtype)
+    out = np.empty(CHUNK_ROWS, dtype) if room is None else room
     if frame.nchunks != 1 or frame.nbytes != out.nbytes:
         raise ValueError(f"{frame.nchunks} pieces of {frame.nbytes} bytes are no chunk of {dtype}")
     frame.decompress_chunk(0, out.view(np.uint8))

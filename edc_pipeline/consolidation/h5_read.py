@@ -4,6 +4,7 @@ which is three times as fast."""
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,6 +51,15 @@ class Chunk(NamedTuple):
     bytes: int
 
 
+class _Room(threading.local):
+    """Where a thread unpacks one chunk after another. In new memory for each, the pages that the
+    system has to give take longer than the unpacking (177 ms of 2M rows, against 72)."""
+
+    def __init__(self) -> None:
+        self.stored = bytearray()
+        self.records: npt.NDArray[Any] | None = None
+
+
 class StoredTable:
     """The table of a daily file, chunk by chunk. HDF5 says where they lie, and no more."""
 
@@ -79,18 +89,32 @@ class StoredTable:
         stored = os.pread(self._descriptor, chunk.bytes, chunk.at)
         return unpack(stored, self.dtype, self._codec)[: chunk.rows]
 
+    def _read_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
+        if room.records is None:
+            room.records = np.empty(CHUNK_ROWS, self.dtype)
+        if len(room.stored) < chunk.bytes:
+            room.stored = bytearray(chunk.bytes)
+        stored = memoryview(room.stored)[: chunk.bytes]
+        read = os.preadv(self._descriptor, [stored], chunk.at)
+        return unpack(stored[:read], self.dtype, self._codec, room.records)[: chunk.rows]
+
     def each(
         self,
         take: Callable[[Chunk, npt.NDArray[Any]], Found],
         chunks: Sequence[Chunk] | None = None,
     ) -> Iterator[Found]:
-        """What `take` makes of each chunk, in order; it runs on two threads, ahead."""
+        """What `take` makes of each chunk, in order; it runs on two threads, ahead.
+
+        The records that it is given are overwritten by the thread's next chunk: what it keeps of
+        them it has to copy.
+        """
         wanted = self.chunks if chunks is None else chunks
+        room = _Room()
         with ThreadPoolExecutor(THREADS) as pool:
             waiting: deque[Future[Found]] = deque()
             try:
                 for chunk in wanted:
-                    waiting.append(pool.submit(lambda c: take(c, self.read(c)), chunk))
+                    waiting.append(pool.submit(lambda c: take(c, self._read_in(room, c)), chunk))
                     if len(waiting) > _AHEAD:
                         yield waiting.popleft().result()
                 while waiting:
