@@ -20,3 +20,8 @@ class CannotConsolidate(Exception):
 
 class NoSuchData(ValueError):
     """What was asked for is not there, or is no such thing; the message says what there is."""
+
+
+class RowsMissing(UserWarning):
+    """A day was read without some of its micro-batches, which could not be; the message says which
+    and why. They stand in `.attrs["days"]` as well."""

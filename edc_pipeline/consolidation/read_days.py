@@ -8,9 +8,10 @@ made, the day is settled from the spool as a consolidation would settle it, and 
 from __future__ import annotations
 
 import datetime as dt
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow as pa
 from edc_pipeline.consolidation.certificate import NoCertificate, certificate_in
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
-from edc_pipeline.consolidation.errors import NoSuchData
+from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, empty, finished, frame_of
 from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.consolidation.plan import not_held
@@ -28,6 +29,7 @@ from edc_pipeline.market_day import parse_day
 from edc_pipeline.spool.layout import batch_files
 
 Day = dt.date | str
+_NAMED: Final = 3  # so many micro-batches are named in a warning
 
 
 def read(
@@ -49,8 +51,9 @@ def read(
     and `spool/`; by default that of the settings.
 
     A day without a file, or with micro-batches that its file does not hold yet, is read from the
-    spool. How far each day may be relied on stands in `.attrs["days"]` of a pandas frame and in the
-    schema's metadata (`edc`, JSON) of an Arrow table; polars frames have no place for it.
+    spool; micro-batches that can't be read are left out, with a warning (`RowsMissing`). How far
+    each day may be relied on stands in `.attrs["days"]` of a pandas frame and in the schema's
+    metadata (`edc`, JSON) of an Arrow table; polars frames have no place for it.
 
     >>> edc_pipeline.read("trade", "2026-01-22", symbols="SPY", columns=["ts_event", "price"])
     >>> edc_pipeline.read("quote", ("2026-01-20", "2026-01-22"), as_="polars")
@@ -70,6 +73,7 @@ def read(
     for day, source in found:
         table = finished(pa.concat_tables([empty(wish), *source.tables(wish)]), wish)
         source.state.rows = len(table)
+        _warn_of_missing(wish.event_type, day, source)
         tables.append(table)
         states[day.isoformat()] = source.state
     whole = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
@@ -85,11 +89,33 @@ def _in_blocks(
             " print; read the day whole, or one symbol of it"
         )
     for day, source in found:
+        warned = 0
         for table in source.tables(wish):
+            if len(source.state.set_aside) > warned:
+                warned = len(source.state.set_aside)
+                _warn_of_missing(wish.event_type, day, source)
             whole = finished(table, wish)
             for start in range(0, len(whole), rows):
                 piece = whole.slice(start, rows)
                 yield frame_of(piece, as_, wish.event_type, {day.isoformat(): source.state})
+
+
+def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> None:
+    state = source.state
+    # A file whose ledger balances misses nothing, whatever lay beside its micro-batches.
+    if state.balanced or not state.set_aside:
+        return
+    named = "; ".join(
+        f"{s.name} ({'rows unknown' if s.rows is None else f'{s.rows:,} rows'}): {s.reason}"
+        for s in state.set_aside[:_NAMED]
+    )
+    more = len(state.set_aside) - _NAMED
+    warnings.warn(
+        f"{event_type} of {day} is read without {len(state.set_aside)} of its micro-batches, which"
+        f" can't be: {named}{f'; and {more} more' if more > 0 else ''}",
+        RowsMissing,
+        stacklevel=3,
+    )
 
 
 def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
