@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo chart test crash bench-capture bench-consolidation soak lint pictures clean
+.PHONY: help install dev demo chart test crash bench-capture bench-consolidation bench-reading soak lint pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -47,6 +47,10 @@ bench-capture: $(VENV)/.core
 # The curve of the cost over the size: ARGS="--sizes 100000,1000000,10000000 --no-plain"
 bench-consolidation: $(VENV)/.dev
 	@$(BIN)/python benchmarks/consolidation.py --rows $(or $(ROWS),10000000) $(ARGS)
+
+# One symbol's day and the whole day by `edc_pipeline.read`, beside `pd.read_hdf`.
+bench-reading: $(VENV)/.dev
+	@$(BIN)/python benchmarks/reading.py --rows $(or $(ROWS),10000000) $(ARGS)
 
 # Thirty minutes at 20,000 events/s: memory, handles, every frame accounted for.
 soak: $(VENV)/.core
