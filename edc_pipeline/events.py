@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from math import isinf, isnan
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
@@ -17,6 +16,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from edc_pipeline.coded import MAX_TEXT_LENGTH, Coded
 
 SCHEMA_VERSION: Final = 1
 
@@ -29,13 +30,6 @@ ASSET_CLASSES: Final[tuple[AssetClass, ...]] = get_args(AssetClass)
 Stored = Literal["time", "int64", "int32", "float64", "text"]
 
 NAN: Final = float("nan")
-
-# The daily file stores text at the width of the day's longest, so one hostile value of a megabyte
-# would cost a megabyte a row. The longest real ones are uuids and lists of condition codes.
-MAX_TEXT_LENGTH: Final = 128
-
-# That an event holds of others than us: symbol, venue, event_id, conditions or kind.
-_TEXT_COLUMNS: Final = 4
 
 # int64 nanoseconds since 1970 reach from 1677-09-21 to 2262-04-11; the lowest value is NaT.
 NS_MIN: Final = -(2**63) + 1
@@ -196,7 +190,10 @@ def number_occurrences(events: Sequence[AnyEvent]) -> None:
 
 
 def occurrences(
-    places: Sequence[int], numbers: Mapping[str, NDArray[Any]], texts: Mapping[str, list[str]]
+    places: Sequence[int],
+    numbers: Mapping[str, NDArray[Any]],
+    coded: Mapping[str, Coded],
+    texts: Mapping[str, list[str]],
 ) -> NDArray[np.int32]:
     """What `number_occurrences` gives, of columns without infinities: `places` tells of which frame
     each row is. Constant columns, whatever they are, make no difference."""
@@ -208,7 +205,8 @@ def occurrences(
     # Nothing else is infinite, so that stands for NaN, which equals nothing; −0.0 + 0.0 is 0.0.
     floats = np.where(np.isnan(floats), np.inf, floats) + 0.0
     # Nearly every row differs from all others in these, and so in one number made of them.
-    mixed = np.array(list(map(hash, texts["symbol"]))) + np.array(places)
+    whole += [column.codes for column in coded.values()]
+    mixed = np.array(places)
     for values in (*whole, *floats.view(np.int64)):
         mixed = mixed * _MIXES + values
     order = np.argsort(mixed)
@@ -269,25 +267,28 @@ def first_fault(event: AnyEvent) -> str | None:
 def all_storable(
     constants: Mapping[str, Any],
     numbers: Mapping[str, NDArray[Any]],
+    coded: Mapping[str, Coded],
     texts: Mapping[str, list[str]],
 ) -> bool:
     """Whether every row of these columns, whose times int64 holds, passes `first_fault`.
 
     False may be said of rows that pass: then they are looked at one by one.
     """
-    floats = [values for values in numbers.values() if values.dtype.kind == "f"]
-    if np.isinf(np.concatenate(floats)).any():
-        return False
+    for values in numbers.values():
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            return False
     seqs = numbers.get("seq")
     if seqs is not None and seqs.min() < -1:
         return False
-    symbols, ids = set(texts["symbol"]), texts.get("event_id", [])  # ids seldom repeat
-    others = [column for name, column in texts.items() if name not in {"symbol", "event_id"}]
-    said = symbols.union(*others)
-    if "" in symbols or max(map(len, chain(said, ids))) > MAX_TEXT_LENGTH // _TEXT_COLUMNS:
+    symbols = coded["symbol"]
+    if (empty := symbols.words.empty) >= 0 and empty in symbols.codes:
         return False
-    constant = [value for value in constants.values() if isinstance(value, str)]
-    return "".join(chain(said, ids, constant)).isprintable()
+    said = "".join(value for value in constants.values() if isinstance(value, str))
+    for column in texts.values():
+        if max(map(len, column)) > MAX_TEXT_LENGTH:
+            return False
+        said += "".join(column)
+    return said.isprintable()
 
 
 def _fault(event: AnyEvent) -> str | None:

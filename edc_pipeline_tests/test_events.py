@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edc_pipeline.coded import MAX_TEXT_LENGTH, Coded
 from edc_pipeline.events import (
     COLUMNS,
     EVENT_TYPES,
-    MAX_TEXT_LENGTH,
     NAN,
     NS_MAX,
     AnyEvent,
@@ -104,7 +104,7 @@ def test_copies_are_numbered_in_columns_as_they_are_in_frames(
         number_occurrences([event for place, event in placed if place == frame])
     places, symbols, sizes, times = zip(*rows, strict=True)
     numbers = {"ts_event": np.array(times), "size": np.array(sizes)}
-    found = occurrences(places, numbers, {"symbol": list(symbols)})
+    found = occurrences(places, numbers, {"symbol": Coded.of(list(symbols))}, {})
     assert found.tolist() == [event.occurrence for _, event in placed]
 
 

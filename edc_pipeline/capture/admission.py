@@ -76,7 +76,7 @@ class Admission:
         first, last = int(times.min()), int(times.max())
         return (
             self._from <= first <= last < self._before
-            and all_storable(found.constants, found.numbers, found.texts)
+            and all_storable(found.constants, found.numbers, found.coded, found.texts)
             and self._day_of(first) == self._day_of(last)
         )
 
@@ -117,5 +117,5 @@ class Admission:
 
 
 def _with_occurrences(found: Columns) -> Columns:
-    numbered = occurrences(found.places, found.numbers, found.texts)
+    numbered = occurrences(found.places, found.numbers, found.coded, found.texts)
     return replace(found, numbers={**found.numbers, "occurrence": numbered})

@@ -13,6 +13,7 @@ from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.drift import Drift
 from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies
+from edc_pipeline.capture.heard import HeardSymbols
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.live import Live
@@ -47,7 +48,7 @@ class FeedState:
     reconnects: int = 0
     frames: FrameCounts = field(default_factory=FrameCounts)
     events: dict[EventType, int] = field(default_factory=dict)
-    symbols: set[str] = field(default_factory=set)  # heard since the watch looked last
+    symbols: HeardSymbols = field(default_factory=HeardSymbols)  # since the watch looked last
     symbols_before: set[str] = field(default_factory=set)  # and before
     last_frame_at: int | None = None
     last_event_at: int | None = None  # receive time of the last frame with events
@@ -211,7 +212,7 @@ class Intake:
             state.events[columns.event_type] = state.events.get(columns.event_type, 0) + len(
                 columns.places
             )
-            state.symbols.update(columns.texts["symbol"])
+            state.symbols.add_many(columns.coded["symbol"])
         if before // SAMPLE_EVERY != counts.received // SAMPLE_EVERY:
             observe = state.latencies.observe
             observe("receive_to_published", self._clock() - at)

@@ -313,7 +313,7 @@ class PolledRequest:
         state = self._state
         if self._answers < _UNHEARD_AFTER:
             return
-        heard = state.symbols | state.symbols_before
+        heard = state.symbols.names() | state.symbols_before
         silent = self._symbols - heard
         new = silent.difference(state.silent_symbols)
         if self._answers == _UNHEARD_AFTER and new:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from edc_pipeline.coded import Coded, Codes
 from edc_pipeline.events import AnyEvent, EventType
 from edc_pipeline.market_day import DayFinder, day_bounds
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
@@ -68,6 +69,7 @@ class _Open:
     reads: list[tuple[int, int, int]] = field(default_factory=list)  # first frame, time, rows
     places: list[int] = field(default_factory=list)
     numbers: dict[str, list[NDArray[Any]]] = field(default_factory=lambda: defaultdict(list))
+    codes: dict[str, list[Codes]] = field(default_factory=lambda: defaultdict(list))
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def goes_on_with(self, found: Columns) -> bool:
@@ -76,11 +78,15 @@ class _Open:
             found.constants is first.constants
             and found.numbers.keys() == first.numbers.keys()
             and found.texts.keys() == first.texts.keys()
+            and found.coded.keys() == first.coded.keys()
+            and all(found.coded[name].words is said.words for name, said in first.coded.items())
         )
 
     def add(self, found: Columns, first_frame: int, received_at: int) -> None:
         for name, values in found.numbers.items():
             self.numbers[name].append(values)
+        for name, column in found.coded.items():
+            self.codes[name].append(column.codes)
         for name, said in found.texts.items():
             self.texts[name] += said
         self.places += found.places
@@ -95,7 +101,11 @@ class _Open:
         first_frames, times, rows = zip(*self.reads, strict=True)
         numbers["frame"] = np.repeat(first_frames, rows) + np.array(self.places)
         numbers["created_at"] = np.repeat(times, rows)
-        return columns_to_table(first.event_type, constants, numbers, self.texts)
+        coded = {
+            name: Coded(first.coded[name].words, np.concatenate(parts))
+            for name, parts in self.codes.items()
+        }
+        return columns_to_table(first.event_type, constants, numbers, coded, self.texts)
 
 
 @dataclass(slots=True)

@@ -89,7 +89,7 @@ def report_feed(
         quarantined=state.frames.quarantined,
         bytes=state.frames.bytes,
         events=dict(state.events),
-        symbols=len(state.symbols | state.symbols_before),
+        symbols=len(state.symbols.names() | state.symbols_before),
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
         gaps=state.gaps_begun,

@@ -9,12 +9,13 @@ repeats its last frames after a reconnect must not look like that: 25 to 100 are
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final, cast
+from typing import Final
 
+import numpy as np
+
+from edc_pipeline.capture.front import Front, Given, Rows
 from edc_pipeline.events import AnyEvent
 from edc_pipeline.vendors.contract import Columns, SequenceRule
 
@@ -102,14 +103,13 @@ class Numbering:
         self.awaits = self._last + 1 if plain else -1
         return jumped
 
-    def go_on(self, at: int) -> None:
+    def goes_on_from(self, awaited: int, at: int) -> None:
         """All before what it awaits was heard, each behind the last."""
-        self._last, self._last_ns = self.awaits - 1, at
+        self.awaits, self._last, self._last_ns = awaited, awaited - 1, at
 
-    def stay(self) -> None:
-        """What it was made to await it does not: that was not heard."""
-        assert self._last is not None
-        self.awaits = self._last + 1
+    @property
+    def last_ns(self) -> int:
+        return self._last_ns
 
     def _ahead(self, seq: int) -> int:
         assert self._last is not None
@@ -199,7 +199,7 @@ class Numbers:
             for event_type in rule.event_types
         }
         self._numberings: dict[tuple[int, str], Numbering] = {}
-        self._of_place: defaultdict[int, dict[str, Numbering]] = defaultdict(dict)  # by symbol
+        self._fronts = {place: Front(MOST_NUMBERINGS) for place, _ in self._by_symbol.values()}
         self._unsettled: set[Numbering] = set()
 
     def hear_frame(self, connection: str, seq: int, at: int, missing: list[Missing]) -> bool:
@@ -231,39 +231,23 @@ class Numbers:
         """Hear all of it, if each number follows its last; else hear nothing of it."""
         if self._by_frame is not None:
             return False
-        heard: dict[int, list[Numbering]] = {}
+        heard: dict[int, tuple[Rows, Given]] = {}
         for columns in found:
             place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
             if rule is None:
                 continue
+            numbers = _numbers_of(columns, rule)
             # Two types that share a numbering: their order matters.
-            followed = None if place in heard else self._follow(place, rule, columns)
-            if followed is None:
-                for numbering in chain.from_iterable(heard.values()):
-                    numbering.stay()
+            if numbers is None or place in heard:
                 return False
-            heard[place] = followed
-        for numbering in chain.from_iterable(heard.values()):
-            numbering.go_on(at)
+            front = self._fronts[place]
+            rows = front.rows(columns.coded["symbol"])
+            if not front.awaits_all(rows, numbers, contiguous=rule.contiguous):
+                return False
+            heard[place] = rows, numbers
+        for place, (rows, numbers) in heard.items():
+            self._fronts[place].advance(rows, numbers, at)
         return True
-
-    def _follow(self, place: int, rule: SequenceRule, found: Columns) -> list[Numbering] | None:
-        """The numbering of each row, awaiting what comes behind it; None, and nothing is changed,
-        where a number does not follow its last."""
-        numbers = _numbers_of(found, rule)
-        known = list(map(self._of_place[place].get, found.texts["symbol"]))
-        if numbers is None or None in known:
-            return None
-        numberings = cast(list[Numbering], known)
-        contiguous = rule.contiguous
-        for row, (numbering, number) in enumerate(zip(numberings, numbers, strict=True)):
-            awaited = numbering.awaits
-            if number != awaited and (contiguous or not 0 <= awaited < number):
-                for changed in numberings[:row]:
-                    changed.stay()
-                return None
-            numbering.awaits = number + 1
-        return numberings
 
     def _hear(
         self, key: tuple[int, str], rule: SequenceRule, seq: int, at: int, missing: list[Missing]
@@ -274,9 +258,15 @@ class Numbers:
                 self.untracked += 1
                 return False
             numbering = self._numberings[key] = _begin(key, rule)
-            if rule.counts == "symbol":
-                self._of_place[key[0]][key[1]] = numbering
-        jumped = numbering.hear(seq, at, missing)
+        front = self._fronts.get(key[0])
+        if front is None:
+            jumped = numbering.hear(seq, at, missing)
+        else:
+            row = front.row(key[1])
+            if (where := front.where(row)) is not None:
+                numbering.goes_on_from(*where)
+            jumped = numbering.hear(seq, at, missing)
+            front.put(row, numbering.awaits, numbering.last_ns)
         if jumped:
             self._unsettled.add(numbering)
         return jumped
@@ -306,16 +296,16 @@ def _number_of(event_id: str) -> int:
     return int(event_id) if event_id.isdecimal() and event_id.isascii() else -1
 
 
-def _numbers_of(columns: Columns, rule: SequenceRule) -> list[int] | None:
+def _numbers_of(columns: Columns, rule: SequenceRule) -> Given | None:
     """None where not every row bears one."""
-    if rule.borne_by == "seq":
-        numbers = columns.numbers.get("seq")
-        return None if numbers is None else numbers.tolist()
+    numbers = columns.numbers.get(rule.borne_by)
+    if numbers is not None or rule.borne_by == "seq":
+        return numbers
     ids = columns.texts.get("event_id")
     if ids is None or "" in ids or max(map(len, ids)) > _PLAIN_DIGITS:
         return None
     joined = "".join(ids)
-    return list(map(int, ids)) if joined.isdecimal() and joined.isascii() else None
+    return np.array(ids).astype(np.int64) if joined.isdecimal() and joined.isascii() else None
 
 
 def _begin(key: tuple[int, str], rule: SequenceRule) -> Numbering:

@@ -169,7 +169,7 @@ class FeedWatch:
 
     def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
         state = self._state
-        spoke, state.symbols = state.symbols, set()
+        spoke = state.symbols.take()
         state.symbols_before |= spoke
         self._symbols.spoke(spoke, now_s, now_ns)
         if now_s < self._symbols_due_s:

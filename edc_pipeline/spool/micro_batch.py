@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from edc_pipeline import __version__
+from edc_pipeline.coded import Coded, Words
 from edc_pipeline.durable_file import write_durably
 from edc_pipeline.events import (
     COLUMNS,
@@ -113,22 +114,36 @@ def columns_to_table(
     event_type: EventType,
     constants: Mapping[str, Any],
     numbers: Mapping[str, NDArray[Any]],
+    coded: Mapping[str, Coded],
     texts: Mapping[str, list[str]],
 ) -> pa.Table:
-    """Columns out of columns; what is nowhere among them has its default."""
+    """Columns out of columns; what is nowhere among them has its default. Whole numbers are written
+    out where text is wanted."""
     schema = SCHEMAS[event_type]
     rows, values = len(numbers["ts_event"]), {**DEFAULTS[event_type], **constants}
     arrays = []
     for field in schema:
         name = field.name
         if name in numbers:
-            arrays.append(pa.array(numbers[name], field.type))
+            arrays.append(pa.array(numbers[name]).cast(field.type))
+        elif name in coded:
+            arrays.append(_spelled_out(coded[name]))
         elif name in texts:
             arrays.append(pa.array(texts[name], field.type))
         else:
             value = values[name]
             arrays.append(_cached_repeat(value, _repeated(rows), field.type).slice(0, rows))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _spelled_out(column: Coded) -> pa.Array:
+    words = column.words
+    return _dictionary(words, len(words.texts)).take(pa.array(column.codes))
+
+
+@lru_cache(maxsize=64)
+def _dictionary(words: Words, count: int) -> pa.Array:
+    return pa.array(words.texts[:count], pa.string())
 
 
 def _repeated(rows: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 import msgspec
 from numpy.typing import NDArray
 
+from edc_pipeline.coded import Coded
 from edc_pipeline.events import EVENT_TYPES, AnyEvent, AssetClass, EventType
 
 Outcome = Literal["events", "control", "quarantined"]
@@ -115,8 +116,9 @@ class Columns:
 
     event_type: EventType
     constants: Mapping[str, Any]  # of every row; the same object as long as they stay the same
-    numbers: Mapping[str, NDArray[Any]]  # int64 or float64; `ts_event` is one
-    texts: Mapping[str, list[str]]  # `symbol` is one
+    numbers: Mapping[str, NDArray[Any]]  # `ts_event` is one; an `event_id` may be, as int64
+    coded: Mapping[str, Coded]  # texts of which few differ; `symbol` is one
+    texts: Mapping[str, list[str]]  # as the vendor wrote them
     places: Sequence[int]  # which frame of the read each row is from
     # Whether a frame may have several rows here, which may be copies: their `occurrence` is added.
     # Rows that could be copies of each other stand in the same `Columns`.

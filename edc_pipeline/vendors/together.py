@@ -6,12 +6,13 @@ by one, so it may be as narrow as it likes, and must never differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edc_pipeline.coded import Coded, Words
 from edc_pipeline.events import NS_MAX, AssetClass, EventType
 from edc_pipeline.vendors.contract import Columns
 from edc_pipeline.vendors.reading import Fault, Stamp, epoch_to_ns
@@ -21,11 +22,47 @@ Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Numbers = dict[str, NDArray[Any]]
 Texts = dict[str, list[str]]
+CodedTexts = dict[str, Coded]
 Ways = Mapping[Any, Callable[[list[Any], Places], Columns]]  # by kind of row
 
-# Symbols whose spelling is remembered, as one by one (`reading.Instruments`).
+# What a vendor wrote and what we make of it, remembered of so many; as one by one
+# (`reading.Instruments`). None that is longer than any, or a hostile sender could fill the memory.
 _KEPT: Final = 65_536
 _LONGEST: Final = 40
+
+
+class Spelling:
+    """A column of texts of which few differ, as the vendor writes them: a text, a number, a tuple.
+
+    What is written is made a word of ours once, and is a number from then on.
+    """
+
+    __slots__ = ("_codes", "_word_of", "words")
+
+    def __init__(self, word_of: Callable[[Any], str]) -> None:
+        """`word_of` raises what `UNREADABLE` names for what can't be one."""
+        self.words = Words()
+        self._word_of = word_of
+        self._codes: dict[Any, int] = {}
+
+    def __call__(self, written: Sequence[Hashable]) -> Coded:
+        try:
+            return self._coded(written)
+        except KeyError:
+            self._learn(written)
+            return self._coded(written)
+
+    def _coded(self, written: Sequence[Hashable]) -> Coded:
+        code_of = self._codes.__getitem__
+        return Coded(self.words, np.fromiter(map(code_of, written), np.int32, len(written)))
+
+    def _learn(self, written: Sequence[Hashable]) -> None:
+        if len(self._codes) >= _KEPT:
+            self.words, self._codes = Words(), {}
+        for one in set(written) - self._codes.keys():
+            if isinstance(one, str | tuple) and len(one) > _LONGEST:
+                raise Fault("longer than any")
+            self._codes[one] = self.words.number(self._word_of(one))
 
 
 class Together:
@@ -43,11 +80,12 @@ class Together:
         """`asset_class` is the usual one; `instrument` gives our symbol and its class of what the
         vendor writes; `several`: frames may hold more than one row."""
         self._labels = {"vendor": vendor, "feed": feed, "asset_class": asset_class}
-        self._usual = asset_class
         self._instrument = instrument
         self._several = several
-        self._symbols: dict[str, str] = {}
-        self._unusual: dict[str, AssetClass] = {}  # by the vendor's spelling
+        self._symbols = Spelling(self._symbol_of)
+        # Looked up where one was unusual; the usual one is among the constants.
+        self._asset_classes = Spelling(lambda ticker: instrument(ticker)[1])
+        self._all_usual = True
         self._constants: dict[tuple[str, ...], Mapping[str, Any]] = {}
 
     def columns(
@@ -55,8 +93,9 @@ class Together:
         event_type: EventType,
         tickers: Sequence[str],
         numbers: Numbers,
-        texts: Texts,
         places: Places,
+        coded: CodedTexts | None = None,
+        texts: Texts | None = None,
         **said: str,
     ) -> Columns:
         """`said` is what all of them say alike."""
@@ -64,28 +103,17 @@ class Together:
         constants = self._constants.get(key)
         if constants is None:
             constants = self._constants[key] = {**self._labels, **said}
-        symbols = self._symbols
-        try:
-            texts["symbol"] = [symbols[ticker] for ticker in tickers]
-        except KeyError:
-            self._look_up(tickers)
-            texts["symbol"] = [symbols[ticker] for ticker in tickers]
-        if self._unusual:
-            of, usual = self._unusual, self._usual
-            texts["asset_class"] = [of.get(ticker, usual) for ticker in tickers]
-        return Columns(event_type, constants, numbers, texts, places, self._several)
+        symbols = self._symbols(tickers)
+        coded = {**coded, "symbol": symbols} if coded else {"symbol": symbols}
+        if not self._all_usual:
+            coded["asset_class"] = self._asset_classes(tickers)
+        several = self._several
+        return Columns(event_type, constants, numbers, coded, texts or {}, places, several)
 
-    def _look_up(self, tickers: Sequence[str]) -> None:
-        if len(self._symbols) >= _KEPT:
-            self._symbols.clear()
-            self._unusual.clear()
-        for ticker in set(tickers):
-            if len(ticker) > _LONGEST:
-                raise Fault("longer than any symbol")
-            symbol, asset_class = self._instrument(ticker)
-            self._symbols[ticker] = symbol
-            if asset_class != self._usual:
-                self._unusual[ticker] = asset_class
+    def _symbol_of(self, ticker: str) -> str:
+        symbol, asset_class = self._instrument(ticker)
+        self._all_usual &= asset_class == self._labels["asset_class"]
+        return symbol
 
 
 def by_kind(
@@ -112,6 +140,10 @@ def spread(frames: Sequence[Sequence[Any]]) -> tuple[list[Any], list[int]]:
         raise Fault("a frame without rows")
     places = [place for place, rows in enumerate(frames) for _ in rows]
     return [row for rows in frames for row in rows], places
+
+
+def whole(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.fromiter(values, np.int64, len(values))
 
 
 def floats(values: Sequence[float | None]) -> Floats:

@@ -18,6 +18,7 @@ from edc_pipeline.capture.sequence import (
     Numbering,
     Numbers,
 )
+from edc_pipeline.coded import Coded
 from edc_pipeline.events import Quote, Trade
 from edc_pipeline.vendors.contract import Columns, SequenceRule
 
@@ -210,7 +211,8 @@ def test_numbers_heard_together_are_heard_as_one_by_one(
             "trade",
             {},
             {"ts_event": np.ones(len(read), np.int64), "seq": np.array(numbers)},
-            {"symbol": [s for s, _ in read], "event_id": list(map(str, numbers))},
+            {"symbol": Coded.of([s for s, _ in read])},
+            {"event_id": list(map(str, numbers))},
             range(len(read)),
         )
         if not together.go_on([columns], at):
@@ -234,7 +236,8 @@ def test_numbers_that_follow_each_other_are_heard_together(
             "trade",
             {},
             {"ts_event": np.ones(2, np.int64), "seq": np.array([first, first + 1])},
-            {"symbol": ["A", "A"], "event_id": [str(first), str(first + 1)]},
+            {"symbol": Coded.of(["A", "A"])},
+            {"event_id": [str(first), str(first + 1)]},
             range(2),
         )
         assert numbers.go_on([columns], 2) is whether

@@ -45,6 +45,9 @@ def rows_of(found: Sequence[Columns]) -> list[Placed]:
     rows: list[Placed] = []
     for columns in found:
         values: dict[str, list[Any]] = {n: v.tolist() for n, v in columns.numbers.items()}
+        if "event_id" in values:
+            values["event_id"] = list(map(str, values["event_id"]))
+        values |= {name: column.tolist() for name, column in columns.coded.items()}
         values |= columns.texts
         assert values.keys() <= {column.name for column in COLUMNS[columns.event_type]}
         assert all(len(v) == len(columns.places) for v in values.values())

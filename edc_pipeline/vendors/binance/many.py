@@ -24,14 +24,16 @@ from edc_pipeline.vendors.binance.rows import (
     PlainBookRow,
     RowReader,
     TradeRow,
-    conditions_of,
+    condition_of,
     times_to_ns,
 )
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.reading import UNREADABLE, Fault
 from edc_pipeline.vendors.together import (
+    CodedTexts,
     Numbers,
     Places,
+    Spelling,
     Texts,
     Times,
     Together,
@@ -39,6 +41,7 @@ from edc_pipeline.vendors.together import (
     by_kind,
     floats,
     quote_numbers,
+    whole,
 )
 
 
@@ -77,32 +80,35 @@ def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
 
 def _ways(together: Together) -> Callable[[int], Ways]:
     """By the time of receipt: spot's book ticker has none of its own."""
+    # `m`: the buyer's order lay in the book, so the seller came to it.
+    sides, conditions = Spelling({False: "buy", True: "sell"}.__getitem__), Spelling(condition_of)
 
     def trades(rows: list[TradeRow], places: Places) -> Columns:
         kinds = {row.X for row in rows}
         if NO_TRADE in kinds:
             raise Fault("a number that stands for no trade")
-        numbers = [row.t for row in rows]
-        texts: Texts = {"event_id": list(map(str, numbers))}
-        if kinds != {""}:
-            texts["conditions"] = conditions_of(rows)
-        return executions(rows, numbers, texts, places)
+        ids = whole([row.t for row in rows])
+        coded = {} if kinds == {""} else {"conditions": conditions([row.X for row in rows])}
+        numbers: Numbers = {"seq": ids, "event_id": ids}
+        return executions(rows, numbers, places, coded)
 
     def aggregates(rows: list[AggregateRow], places: Places) -> Columns:
-        numbers = [row.a for row in rows]
-        return executions(rows, numbers, {"event_id": [f"a{n}" for n in numbers]}, places)
+        ids = [row.a for row in rows]
+        texts = {"event_id": [f"a{number}" for number in ids]}
+        return executions(rows, {"seq": whole(ids)}, places, {}, texts)
 
     def executions(
-        rows: Sequence[TradeRow | AggregateRow], ids: list[int], texts: Texts, places: Places
+        rows: Sequence[TradeRow | AggregateRow],
+        numbers: Numbers,
+        places: Places,
+        coded: CodedTexts,
+        texts: Texts | None = None,
     ) -> Columns:
-        texts["side"] = ["sell" if row.m else "buy" for row in rows]
-        numbers: Numbers = {
-            "ts_event": times_to_ns([row.T for row in rows]),
-            "seq": np.array(ids, np.int64),
-            "price": floats([row.p for row in rows]),
-            "size": floats([row.q for row in rows]),
-        }
-        return together.columns("trade", [row.s for row in rows], numbers, texts, places)
+        numbers["ts_event"] = times_to_ns([row.T for row in rows])
+        numbers["price"] = floats([row.p for row in rows])
+        numbers["size"] = floats([row.q for row in rows])
+        coded["side"] = sides([row.m for row in rows])
+        return together.columns("trade", [row.s for row in rows], numbers, places, coded, texts)
 
     def books(rows: list[BookRow], places: Places) -> Columns:
         times = [row.T for row in rows]
@@ -114,15 +120,18 @@ def _ways(together: Together) -> Callable[[int], Ways]:
         return quotes(rows, np.full(len(rows), received_at), places, ts_source="receive")
 
     def quotes(
-        rows: Sequence[BookRow | PlainBookRow], times: Times, places: Places, **said: str
+        rows: Sequence[BookRow | PlainBookRow],
+        times: Times,
+        places: Places,
+        ts_source: str = "vendor",
     ) -> Columns:
-        ids = [row.u for row in rows]
         bid = [row.b for row in rows], [row.B for row in rows]
         ask = [row.a for row in rows], [row.A for row in rows]
         numbers = quote_numbers(times, bid, ask, empty=True)
-        numbers["seq"] = np.array(ids, np.int64)
-        texts = {"event_id": list(map(str, ids))}
-        return together.columns("quote", [row.s for row in rows], numbers, texts, places, **said)
+        numbers["seq"] = numbers["event_id"] = whole([row.u for row in rows])
+        return together.columns(
+            "quote", [row.s for row in rows], numbers, places, ts_source=ts_source
+        )
 
     ways: dict[type, Any] = {TradeRow: trades, AggregateRow: aggregates, BookRow: books}
     return lambda received_at: ways | {PlainBookRow: partial(plain_books, received_at)}

@@ -7,7 +7,7 @@ has a struct of its own, told apart by `e`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -127,7 +127,7 @@ class RowReader:
 
     def event(self, row: Row, received_at: int) -> AnyEvent:
         if isinstance(row, TradeRow):
-            return self._trade(row, row.t, str(row.t), _condition(row.X), received_at)
+            return self._trade(row, row.t, str(row.t), condition_of(row.X), received_at)
         if isinstance(row, AggregateRow):
             # Aggregates are numbered apart from trades: the letter keeps the two apart.
             return self._trade(row, row.a, f"a{row.a}", "", received_at)
@@ -200,12 +200,7 @@ class RowReader:
         return known
 
 
-def conditions_of(rows: Sequence[TradeRow]) -> list[str]:
-    """Of many; nearly always there are none."""
-    return [_condition(row.X) for row in rows]
-
-
-def _condition(how: str) -> str:
+def condition_of(how: str) -> str:
     return how.lower() if how and how != "MARKET" else ""
 
 
@@ -216,7 +211,7 @@ def times_to_ns(times: list[int]) -> NDArray[np.int64]:
         raise ValueError("times of two units in one read")
     if max(times) * unit > NS_MAX:
         raise OverflowError
-    return np.array(times, np.int64) * unit
+    return np.fromiter(times, np.int64, len(times)) * unit
 
 
 def _feed_of_trade(row: TradeRow | AggregateRow) -> str:

@@ -52,7 +52,7 @@ def _ways(together: Together) -> Ways:
             "price": required_floats(_numbers([row.p for row in rows])),
             "size": floats(_numbers([first(row.q, row.v) for row in rows])),
         }
-        return together.columns("trade", [row.s for row in rows], numbers, {}, places)
+        return together.columns("trade", [row.s for row in rows], numbers, places)
 
     def quotes(rows: list[Row], places: Places) -> Columns:
         numbers = quote_numbers(
@@ -60,7 +60,7 @@ def _ways(together: Together) -> Ways:
             (_numbers([first(r.b, r.bp) for r in rows]), _numbers([r.bs for r in rows])),
             (_numbers([first(r.a, r.ap) for r in rows]), _numbers([r.as_ for r in rows])),
         )
-        return together.columns("quote", [row.s for row in rows], numbers, {}, places)
+        return together.columns("quote", [row.s for row in rows], numbers, places)
 
     return {True: trades, False: quotes}
 

@@ -9,13 +9,15 @@ from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.finnhub.frames import TRADES, conditions_of, instruments_of
 from edc_pipeline.vendors.finnhub.symbols import venue_of
 from edc_pipeline.vendors.reading import UNREADABLE
-from edc_pipeline.vendors.together import Numbers, Texts, Together, epochs_to_ns, floats, spread
+from edc_pipeline.vendors.together import Numbers, Spelling, Together, epochs_to_ns, floats, spread
 
 
 def reader_of_many(subscription: Subscription) -> ReadMany | None:
     if subscription.feed != "trades":
         return None
     together = Together("finnhub", "trades", "equity", instruments_of(subscription), several=True)
+    venues = Spelling(lambda ticker: venue_of(ticker) if ":" in ticker else "")
+    conditions = Spelling(conditions_of)
     decode = TRADES.decode
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
@@ -27,11 +29,11 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
                 "price": floats([row.p for row in rows]),
                 "size": floats([row.v for row in rows]),
             }
-            texts: Texts = {
-                "venue": [venue_of(ticker) if ":" in ticker else "" for ticker in tickers],
-                "conditions": [conditions_of(row.c) for row in rows],
+            coded = {
+                "venue": venues(tickers),
+                "conditions": conditions([tuple(row.c or ()) for row in rows]),
             }
-            return [together.columns("trade", tickers, numbers, texts, places)]
+            return [together.columns("trade", tickers, numbers, places, coded)]
         except UNREADABLE:
             return None
 

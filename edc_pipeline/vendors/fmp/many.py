@@ -11,9 +11,10 @@ from edc_pipeline.vendors.fmp.frames import ROW, Row, instruments_of
 from edc_pipeline.vendors.fmp.symbols import CLASSES
 from edc_pipeline.vendors.reading import UNREADABLE
 from edc_pipeline.vendors.together import (
+    CodedTexts,
     Numbers,
     Places,
-    Texts,
+    Spelling,
     Together,
     Ways,
     by_kind,
@@ -42,13 +43,18 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
 
 
 def _ways(together: Together) -> Ways:
+    spelled = Spelling(str.lower)
+
+    def venues(rows: list[Row]) -> CodedTexts:
+        return {"venue": spelled([row.e or "" for row in rows])}
+
     def trades(rows: list[Row], places: Places) -> Columns:
         numbers: Numbers = {
             "ts_event": epochs_to_ns([row.t for row in rows]),
             "price": required_floats([row.lp for row in rows]),
             "size": floats([row.ls for row in rows]),
         }
-        return together.columns("trade", _tickers(rows), numbers, _venues(rows), places)
+        return together.columns("trade", _tickers(rows), numbers, places, venues(rows))
 
     def quotes(rows: list[Row], places: Places) -> Columns:
         numbers = quote_numbers(
@@ -57,14 +63,10 @@ def _ways(together: Together) -> Ways:
             ([row.ap for row in rows], [row.as_ for row in rows]),
             empty=True,
         )
-        return together.columns("quote", _tickers(rows), numbers, _venues(rows), places)
+        return together.columns("quote", _tickers(rows), numbers, places, venues(rows))
 
     return {"T": trades, "Q": quotes}
 
 
 def _tickers(rows: Sequence[Row]) -> list[str]:
     return [row.s.lower() for row in rows]
-
-
-def _venues(rows: Sequence[Row]) -> Texts:
-    return {"venue": [row.e.lower() if row.e else "" for row in rows]}

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.iso_time import iso_to_ns_many
 from edc_pipeline.vendors.kraken.rows import (
@@ -25,13 +23,14 @@ from edc_pipeline.vendors.reading import UNREADABLE, Fault
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
-    Texts,
+    Spelling,
     Together,
     Ways,
     by_kind,
     floats,
     quote_numbers,
     spread,
+    whole,
 )
 
 _NUMBER: Any = attrgetter("trade_id")
@@ -57,20 +56,22 @@ def reader_of_many(rows: RowReader) -> ReadMany:
 
 
 def _ways(together: Together) -> Ways:
+    sides, conditions = Spelling(str), Spelling(str)
+
     def trades(rows: list[TradeRow], places: Places) -> Columns:
-        ids = [row.trade_id for row in rows]
+        ids = whole([row.trade_id for row in rows])
         numbers: Numbers = {
             "ts_event": iso_to_ns_many([row.timestamp for row in rows]),
-            "seq": np.array(ids, np.int64),
+            "seq": ids,
+            "event_id": ids,
             "price": floats([row.price for row in rows]),
             "size": floats([row.qty for row in rows]),
         }
-        texts: Texts = {
-            "event_id": list(map(str, ids)),
-            "side": [row.side for row in rows],
-            "conditions": [row.ord_type for row in rows],
+        coded = {
+            "side": sides([row.side for row in rows]),
+            "conditions": conditions([row.ord_type for row in rows]),
         }
-        return together.columns("trade", [row.symbol for row in rows], numbers, texts, places)
+        return together.columns("trade", [row.symbol for row in rows], numbers, places, coded)
 
     def tickers(rows: list[TickerRow], places: Places) -> Columns:
         stamps = [row.timestamp or NEVER for row in rows]
@@ -79,6 +80,6 @@ def _ways(together: Together) -> Ways:
         bid = [row.bid for row in rows], [row.bid_qty for row in rows]
         ask = [row.ask for row in rows], [row.ask_qty for row in rows]
         numbers = quote_numbers(iso_to_ns_many(stamps), bid, ask)
-        return together.columns("quote", [row.symbol for row in rows], numbers, {}, places)
+        return together.columns("quote", [row.symbol for row in rows], numbers, places)
 
     return {TradeRow: trades, TickerRow: tickers}

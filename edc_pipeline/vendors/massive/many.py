@@ -5,14 +5,13 @@ Plain is: arrays of trades and quotes of the feed asked for, each with what tell
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Hashable, Sequence
 
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.massive.rows import (
     FRAME,
     SIDES,
+    Codes,
     CryptoQuote,
     CryptoTrade,
     ForexQuote,
@@ -29,7 +28,7 @@ from edc_pipeline.vendors.reading import UNREADABLE, Fault, Instruments
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
-    Texts,
+    Spelling,
     Together,
     Ways,
     by_kind,
@@ -37,6 +36,7 @@ from edc_pipeline.vendors.together import (
     floats,
     quote_numbers,
     spread,
+    whole,
 )
 
 
@@ -55,24 +55,32 @@ def reader_of_many(feed: str, instruments: Instruments) -> ReadMany | None:
     return read_many
 
 
+def _hashable(said: Codes) -> Hashable:
+    return tuple(said) if isinstance(said, list) else said
+
+
 def _stocks(together: Together) -> Ways:
+    venues, conditions = Spelling(code), Spelling(codes)
+    two_venues = Spelling(lambda of_sides: both_venues(*of_sides))
+
     def trades(rows: list[StockTrade], places: Places) -> Columns:
         numbers: Numbers = {
             "ts_event": epochs_to_ns([row.t for row in rows]),
-            "seq": np.array([row.q for row in rows], np.int64),
+            "seq": whole([row.q for row in rows]),
             "price": floats([row.p for row in rows]),
             "size": floats([row.s if row.ds is None else exact(row.ds) for row in rows]),
         }
-        texts: Texts = {
-            "venue": [code(row.x) for row in rows],
-            "event_id": [trade_id(row.i, row.trfi) for row in rows],
-            "conditions": [codes(row.c) for row in rows],
+        coded = {
+            "venue": venues([row.x for row in rows]),
+            "conditions": conditions([_hashable(row.c) for row in rows]),
         }
-        return together.columns("trade", [row.sym for row in rows], numbers, texts, places)
+        texts = {"event_id": [trade_id(row.i, row.trfi) for row in rows]}
+        tickers = [row.sym for row in rows]
+        return together.columns("trade", tickers, numbers, places, coded, texts)
 
     def quotes(rows: list[StockQuote], places: Places) -> Columns:
-        ids = [row.q for row in rows]
-        if min(ids) < 0:
+        ids = whole([row.q for row in rows])
+        if ids.min() < 0:
             raise Fault("a quote without a number")
         numbers = quote_numbers(
             epochs_to_ns([row.t for row in rows]),
@@ -80,17 +88,16 @@ def _stocks(together: Together) -> Ways:
             ([row.ap for row in rows], [row.as_ for row in rows]),
             empty=True,
         )
-        numbers["seq"] = np.array(ids, np.int64)
-        texts: Texts = {
-            "venue": [both_venues(row.bx, row.ax) for row in rows],
-            "event_id": list(map(str, ids)),
-        }
-        return together.columns("quote", [row.sym for row in rows], numbers, texts, places)
+        numbers["seq"] = numbers["event_id"] = ids
+        coded = {"venue": two_venues([(row.bx, row.ax) for row in rows])}
+        return together.columns("quote", [row.sym for row in rows], numbers, places, coded)
 
     return {StockTrade: trades, StockQuote: quotes}
 
 
 def _forex(together: Together) -> Ways:
+    venues = Spelling(code)
+
     def quotes(rows: list[ForexQuote], places: Places) -> Columns:
         none = [None] * len(rows)
         numbers = quote_numbers(
@@ -99,27 +106,31 @@ def _forex(together: Together) -> Ways:
             ([row.a for row in rows], none),
             empty=True,
         )
-        texts = {"venue": [code(row.x) for row in rows]}
-        return together.columns("quote", [row.p for row in rows], numbers, texts, places)
+        coded = {"venue": venues([row.x for row in rows])}
+        return together.columns("quote", [row.p for row in rows], numbers, places, coded)
 
     return {ForexQuote: quotes}
 
 
 def _crypto(together: Together) -> Ways:
+    venues, conditions = Spelling(code), Spelling(codes)
+    sides = Spelling(lambda said: SIDES.get(codes(said), ""))
+
     def trades(rows: list[CryptoTrade], places: Places) -> Columns:
-        conditions = [codes(row.c) for row in rows]
+        told = [_hashable(row.c) for row in rows]
         numbers: Numbers = {
             "ts_event": epochs_to_ns([row.t for row in rows]),
             "price": floats([row.p for row in rows]),
             "size": floats([row.s for row in rows]),
         }
-        texts: Texts = {
-            "venue": [code(row.x) for row in rows],
-            "event_id": [code(row.i) for row in rows],
-            "side": [SIDES.get(told, "") for told in conditions],
-            "conditions": conditions,
+        coded = {
+            "venue": venues([row.x for row in rows]),
+            "side": sides(told),
+            "conditions": conditions(told),
         }
-        return together.columns("trade", [row.pair for row in rows], numbers, texts, places)
+        texts = {"event_id": [code(row.i) for row in rows]}
+        tickers = [row.pair for row in rows]
+        return together.columns("trade", tickers, numbers, places, coded, texts)
 
     def quotes(rows: list[CryptoQuote], places: Places) -> Columns:
         numbers = quote_numbers(
@@ -128,8 +139,8 @@ def _crypto(together: Together) -> Ways:
             ([row.ap for row in rows], [row.as_ for row in rows]),
             empty=True,
         )
-        texts = {"venue": [code(row.x) for row in rows]}
-        return together.columns("quote", [row.pair for row in rows], numbers, texts, places)
+        coded = {"venue": venues([row.x for row in rows])}
+        return together.columns("quote", [row.pair for row in rows], numbers, places, coded)
 
     return {CryptoTrade: trades, CryptoQuote: quotes}
 

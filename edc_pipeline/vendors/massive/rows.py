@@ -23,7 +23,7 @@ from edc_pipeline.vendors.reading import (
 )
 
 Code = int | str | None  # an exchange, by its number; text in one example of the documentation
-_Codes = list[int | str] | int | str | None
+Codes = list[int | str] | int | str | None
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False, tag_field="ev"):
@@ -38,7 +38,7 @@ class StockTrade(_Row, tag="T", frozen=True):
     ds: float | str | None = None  # the size with its fraction, newer
     i: Code = None  # text; a number in relays of 2019
     x: Code = None
-    c: _Codes = None
+    c: Codes = None
     q: int = -1
     trfi: Code = None
 
@@ -86,7 +86,7 @@ class CryptoTrade(_Row, tag="XT", frozen=True):
     p: float
     t: Stamp
     s: Number = None
-    c: _Codes = None
+    c: Codes = None
     i: Code = None  # a number by specification, a uuid seen
     x: Code = None
 
@@ -276,8 +276,8 @@ def code(of: Code) -> str:
     return "" if of is None else str(of)
 
 
-def codes(of: _Codes) -> str:
-    if isinstance(of, list):
+def codes(of: Codes) -> str:
+    if isinstance(of, list | tuple):
         return " ".join(map(str, of))
     return code(of)
 

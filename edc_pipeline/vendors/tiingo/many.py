@@ -21,11 +21,12 @@ from edc_pipeline.vendors.tiingo.rows import (
     IexQuote,
     IexTrade,
     RowReader,
-    conditions_of,
+    said_by,
 )
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
+    Spelling,
     Times,
     Together,
     Ways,
@@ -55,18 +56,20 @@ def reader_of_many(feed: str, service: str, level: object, rows: RowReader) -> R
 
 
 def _ways(together: Together) -> Ways:
+    venues, conditions = Spelling(str.lower), Spelling(said_by)
+
     def iex_quotes(rows: list[IexQuote], places: Places) -> Columns:
         times = np.array(_all([row.ns for row in rows]), np.int64)
-        return together.columns("quote", _tickers(rows), _quotes(times, rows), {}, places)
+        return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
 
     def fx_quotes(rows: list[FxQuote], places: Places) -> Columns:
         times = iso_to_ns_many([row.iso for row in rows])
-        return together.columns("quote", _tickers(rows), _quotes(times, rows), {}, places)
+        return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
 
     def crypto_quotes(rows: list[CryptoQuote], places: Places) -> Columns:
         numbers = _quotes(iso_to_ns_many([row.iso for row in rows]), rows)
-        texts = {"venue": _venues(rows)}
-        return together.columns("quote", _tickers(rows), numbers, texts, places)
+        coded = {"venue": venues([row.exchange for row in rows])}
+        return together.columns("quote", _tickers(rows), numbers, places, coded)
 
     def iex_trades(rows: list[IexTrade], places: Places) -> Columns:
         numbers: Numbers = {
@@ -74,8 +77,9 @@ def _ways(together: Together) -> Ways:
             "price": required_floats([row.last for row in rows]),
             "size": floats([row.last_size for row in rows]),
         }
-        texts = {"conditions": conditions_of(rows)}
-        return together.columns("trade", _tickers(rows), numbers, texts, places)
+        flags = [(r.after_hours, r.halted, r.sweep, r.odd_lot, r.rule_611) for r in rows]
+        coded = {"conditions": conditions(flags)}
+        return together.columns("trade", _tickers(rows), numbers, places, coded)
 
     def crypto_trades(rows: list[CryptoTrade], places: Places) -> Columns:
         numbers: Numbers = {
@@ -83,13 +87,13 @@ def _ways(together: Together) -> Ways:
             "price": floats([row.price for row in rows]),
             "size": floats([row.size for row in rows]),
         }
-        texts = {"venue": _venues(rows)}
-        return together.columns("trade", _tickers(rows), numbers, texts, places)
+        coded = {"venue": venues([row.exchange for row in rows])}
+        return together.columns("trade", _tickers(rows), numbers, places, coded)
 
     def references(rows: list[tuple[str, str, float]], places: Places) -> Columns:
         stamps, tickers, prices = zip(*rows, strict=True)
         numbers: Numbers = {"ts_event": iso_to_ns_many(stamps), "price": floats(prices)}
-        return together.columns("ref_px", tickers, numbers, {}, places, kind="reference")
+        return together.columns("ref_px", tickers, numbers, places, kind="reference")
 
     return {
         IexQuote: iex_quotes,
@@ -122,7 +126,3 @@ def _tickers(
     rows: Sequence[IexQuote | IexTrade | FxQuote | CryptoQuote | CryptoTrade],
 ) -> list[str]:
     return [row.ticker for row in rows]
-
-
-def _venues(rows: Sequence[CryptoQuote | CryptoTrade]) -> list[str]:
-    return [row.exchange.lower() for row in rows]

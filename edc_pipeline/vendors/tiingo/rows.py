@@ -11,7 +11,7 @@ are decoded in one go. What does not fit it is the other readers' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -374,20 +374,12 @@ ASSET_CLASSES: Final[dict[str, AssetClass]] = {
 }
 
 
-def conditions_of(rows: Sequence[IexTrade]) -> list[str]:
-    """The same for many."""
-    return [
-        _said_by((row.after_hours, row.halted, row.sweep, row.odd_lot, row.rule_611))
-        for row in rows
-    ]
-
-
 def _flags(row: IexTrade | IexBreak) -> str:
-    return _said_by((row.after_hours, row.halted, row.sweep, row.odd_lot, row.rule_611))
+    return said_by((row.after_hours, row.halted, row.sweep, row.odd_lot, row.rule_611))
 
 
 @lru_cache(maxsize=1024)
-def _said_by(flags: tuple[Flag, ...]) -> str:
+def said_by(flags: tuple[Flag, ...]) -> str:
     return " ".join(name for name, flag in zip(_FLAGS, flags, strict=True) if flag)
 
 

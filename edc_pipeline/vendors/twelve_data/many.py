@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from edc_pipeline.events import AssetClass
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.reading import UNREADABLE
-from edc_pipeline.vendors.together import Numbers, Texts, Together, epochs_to_ns, required_floats
+from edc_pipeline.vendors.together import Numbers, Spelling, Together, epochs_to_ns, required_floats
 from edc_pipeline.vendors.twelve_data.frames import PRICE
 from edc_pipeline.vendors.twelve_data.symbols import class_of, to_symbol
 
@@ -23,7 +23,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
         return symbol, subscription.asset_classes.get(symbol) or class_of(ticker, kind)
 
     together = Together("twelve_data", "price", "equity", instrument)
-    decode = PRICE.decode
+    venues, decode = Spelling(str), PRICE.decode
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
@@ -32,10 +32,10 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
                 "ts_event": epochs_to_ns([row.timestamp for row in rows]),
                 "price": required_floats([row.price for row in rows]),
             }
-            texts: Texts = {"venue": [row.mic_code or row.exchange or "" for row in rows]}
+            coded = {"venue": venues([row.mic_code or row.exchange or "" for row in rows])}
             told = [f"{row.symbol}\n{row.type or ''}" for row in rows]
             places = range(len(rows))
-            return [together.columns("ref_px", told, numbers, texts, places, kind="reference")]
+            return [together.columns("ref_px", told, numbers, places, coded, kind="reference")]
         except UNREADABLE:
             return None
 
