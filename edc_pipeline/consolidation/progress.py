@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 Progress = Callable[[str, int, int], None]  # stage, rows done, rows in all
@@ -33,3 +34,28 @@ def told_every(
         tell(f"{stage}: {done:,} of {of:,} rows, {rate:,.0f} rows/s{left}")
 
     return progress
+
+
+class Watch:
+    """Times the stages and passes progress on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, rows: int) -> Iterator[Callable[[int], None]]:
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            self._progress(name, done, rows)
+
+        self._progress(name, 0, rows)
+        started = time.perf_counter()
+        try:
+            yield advance
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        self._progress(name, rows, rows)

@@ -14,11 +14,12 @@ import pytest
 from edc_pipeline.consolidation import (
     CannotConsolidate,
     Rules,
+    attempt,
     consolidate,
     daily_file,
     identity_rules,
-    make,
     read_certificate,
+    standing,
     verify,
 )
 from edc_pipeline.consolidation.names import CODECS, version_files
@@ -130,7 +131,7 @@ def test_newer_code_with_the_same_result_touches_nothing(
     write_batches(spool, [two_connections()])
     first = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     inode = first.path.stat().st_ino
-    monkeypatch.setattr(make, "__version__", "99")
+    monkeypatch.setattr(standing, "__version__", "99")
     again = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert again.unchanged
     assert "read and write" in again.seconds  # it did look
@@ -338,7 +339,9 @@ def test_a_failed_read_back_leaves_the_former(
     made = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     before = made.path.read_bytes()
     write_batches(spool, [rows[100:]], first_number=1)
-    monkeypatch.setattr(make, "read_back", lambda *_: "what was read back is not what was written")
+    monkeypatch.setattr(
+        attempt, "read_back", lambda *_: "what was read back is not what was written"
+    )
     with pytest.raises(CannotConsolidate, match="what was read back is not what was written"):
         consolidate(spool, out, "trade", DAY, rules=NO_RULES)
     assert made.path.read_bytes() == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate, make, pipeline, read_certificate, verify
+from edc_pipeline.consolidation import attempt, consolidate, pipeline, read_certificate, verify
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
 
@@ -64,7 +64,7 @@ def test_an_interrupted_rewrite_leaves_the_former(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(make, step, interrupted)
+            patch.setattr(attempt, step, interrupted)
             with pytest.raises(KeyboardInterrupt):
                 consolidate(spool, out, "trade", DAY, rules={})
         assert former.path.read_bytes() == before, step

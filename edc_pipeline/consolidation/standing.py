@@ -1,0 +1,86 @@
+"""The daily file that stands: what it says, and whether making it again would change that."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+
+from edc_pipeline import __version__
+from edc_pipeline.consolidation.certificate import (
+    Certificate,
+    NoCertificate,
+    read_certificate,
+)
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.h5_read import hash_as_now
+from edc_pipeline.consolidation.plan import is_what_was_read, not_held, read_ledger
+from edc_pipeline.consolidation.wish import Wish
+from edc_pipeline.events import EventType
+from edc_pipeline.spool.layout import RETIRED, day_folder
+
+
+def certificate_of(path: Path) -> Certificate | None:
+    """The certificate of the file that stands, if that is still as it was written."""
+    try:
+        return read_certificate(path)
+    except NoCertificate:
+        return None
+
+
+def as_now(standing: Certificate, path: Path) -> Certificate:
+    """With the hash that the file would have today, so that a new way of hashing is no change."""
+    if standing.certificate_version > 1:
+        return standing
+    now = hash_as_now(path, standing.event_type)
+    return standing if now is None else msgspec.structs.replace(standing, content_hash=now)
+
+
+def is_made_of_this(standing: Certificate, spool: Path, wish: Wish) -> bool:
+    """Whether the standing file was made by this code from exactly this: no row need be read."""
+    event_type, day = standing.event_type, dt.date.fromisoformat(standing.day)
+    known = {
+        f"{vendor}/{feed}": rule.kind
+        for (vendor, feed, of_type), rule in wish.rules.items()
+        if of_type == event_type
+    }
+    made_so = (standing.code_version, standing.codec, standing.order)
+    if made_so != (__version__, wish.codec, wish.order) or any(
+        known.get(feed, "counted") != n.identity for feed, n in standing.feeds.items()
+    ):
+        return False
+    ledger = read_ledger(spool, event_type, day)
+    return (
+        standing.events_out == ledger.events_out
+        and standing.frames == ledger.frames
+        and standing.gaps == ledger.gaps
+        and ledger.fault is None
+        and is_what_was_read(standing, spool)
+    )
+
+
+def says_the_same(standing: Certificate, new: Certificate) -> bool:
+    """Newer code that comes to the same result is no reason to touch a file."""
+    return msgspec.structs.replace(standing, code_version=new.code_version) == new
+
+
+def of_retired(
+    spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[str]
+) -> Certificate:
+    """The certificate of a day whose micro-batches were retired; its file is all there is."""
+    standing = certificate_of(path)
+    if standing is None:
+        raise CannotConsolidate(
+            f"{len(gone)} micro-batches of {event_type} of {day} were retired from {spool}, and"
+            f" {path}, which held them, is missing or damaged: bring it back from a copy or from"
+            f" {path.parent / 'versions'}"
+        )
+    if late := not_held(standing, spool):
+        raise CannotConsolidate(
+            f"{len(late)} micro-batches of {event_type} of {day} landed after those of its daily"
+            f" file were retired: a file made of them alone would hold less. {path} stays, and they"
+            " stay in the spool; to merge them, bring the retired ones back and remove"
+            f" {day_folder(spool, event_type, day) / RETIRED}"
+        )
+    return standing
