@@ -9,7 +9,10 @@ between machines; the times cannot.
 
     python benchmarks/consolidation.py [--rows 10000000] [--files 2000] [--type trade]
                                        [--memory 1GiB] [--rounds 3] [--sizes 100000,1000000]
-                                       [--no-plain] [--folder DIR]
+                                       [--no-plain] [--small-files 20000] [--folder DIR]
+
+`--small-files N` puts the same rows into N files as well and says what a file costs, in
+`ms_per_small_file` and `cpu_ms_per_small_file`: the time added by a file, verification included.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -55,6 +59,36 @@ def best(what: str, rounds: int, *more: Any) -> dict[str, Any]:
     return min((timed(what, *more) for _ in range(rounds)), key=lambda r: r["seconds"])
 
 
+def cost_of_a_file(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same rows in few files and in many, in turns; the difference, by the file."""
+    spools = {n: folder / f"in{n}" for n in (options.files, options.small_files)}
+    for files, spool in spools.items():
+        make_day(spool, options.event_type, options.rows, files)
+    told: dict[int, list[dict[str, Any]]] = {files: [] for files in spools}
+    for _ in range(options.rounds):
+        for files, spool in spools.items():
+            given = (spool, folder / "out", options.event_type, options.memory)
+            told[files].append(timed("ours", *given))
+    for spool in spools.values():
+        shutil.rmtree(spool)
+    few, many = (
+        {what: statistics.median(one[what] for one in told[files]) for what in _TIMES}
+        for files in spools
+    )
+    more = options.small_files - options.files
+    return {
+        "small_files": options.small_files,
+        "ms_per_small_file": round((many["seconds"] - few["seconds"]) / more * 1e3, 4),
+        "cpu_ms_per_small_file": round((many["cpu_seconds"] - few["cpu_seconds"]) / more * 1e3, 4),
+        "small_files_seconds": round(many["seconds"], 3),
+        "small_files_peak_rss_mb": round(many["peak_rss_mb"]),
+        "small_files_unchanged_seconds": round(many["unchanged_seconds"], 3),
+    }
+
+
+_TIMES = ("seconds", "cpu_seconds", "unchanged_seconds", "peak_rss_mb")
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     asked.add_argument("--rows", type=int, default=10_000_000)
@@ -64,6 +98,7 @@ def main() -> None:
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--sizes", default="", help="more sizes for the curve, with commas")
     asked.add_argument("--no-plain", action="store_true")
+    asked.add_argument("--small-files", type=int, default=0, help="the same rows in so many files")
     asked.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -124,10 +159,18 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         )
         shutil.rmtree(spool)
     wanted = next(c for c in curve if c["rows"] == options.rows)
+    small = cost_of_a_file(options, folder) if options.small_files > options.files else {}
+    if small:
+        print(
+            f"{small['small_files']:,} files instead of {options.files:,}:"
+            f" {small['ms_per_small_file']:.3f} ms a file,"
+            f" {small['cpu_ms_per_small_file']:.3f} ms of CPU"
+        )
     print(
         json.dumps(
             {
                 **wanted,
+                **small,
                 "event_type": options.event_type,
                 "day": DAY.isoformat(),
                 "plain_extrapolated": options.rows > PLAIN_MOST,

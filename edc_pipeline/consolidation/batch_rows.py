@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from edc_pipeline.consolidation.certificate import Input
 from edc_pipeline.consolidation.layout import FORBIDDEN_TEXT
 from edc_pipeline.consolidation.plan import Batch
-from edc_pipeline.consolidation.rows import Part
+from edc_pipeline.consolidation.rows import Array, Part
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
 from edc_pipeline.spool.micro_batch import DAMAGE, SCHEMAS, Footer, UnreadableBatch, is_whole
@@ -91,14 +91,19 @@ def _check(part: Part, name: str, footer: Footer, day: dt.date) -> None:
     first, end = day_bounds(day)
     if not first <= low <= high < end:
         raise UnreadableBatch(f"{name}: events from {low} to {high} ns are not all of {day}")
+    check_texts(part, name)
+    by_feed = _rows_by_feed(part)
+    if by_feed != footer.rows_by_feed:
+        raise UnreadableBatch(f"{name}: rows {by_feed}, its footer says {footer.rows_by_feed}")
+
+
+def check_texts(part: Part, name: str) -> None:
+    """`UnreadableBatch` for text that is not UTF-8, or that a daily file cannot keep."""
     for column, word in part.constants.items():
         _check_words(name, column, [word])
     for column, values in part.arrays.items():
         if pa.types.is_dictionary(values.type):
             _check_dictionary(name, column, values)
-    by_feed = _rows_by_feed(part)
-    if by_feed != footer.rows_by_feed:
-        raise UnreadableBatch(f"{name}: rows {by_feed}, its footer says {footer.rows_by_feed}")
 
 
 def _check_dictionary(name: str, column: str, values: Any) -> None:
@@ -120,16 +125,24 @@ def _check_words(name: str, column: str, words: Iterable[str]) -> None:
 
 
 def _rows_by_feed(part: Part) -> dict[str, int]:
+    names, product = product_of_rows(part)
+    if len(names) == 1:
+        return {names[0]: part.rows}
+    counts = np.bincount(product, minlength=len(names)).tolist()
+    return {name: n for name, n in zip(names, counts, strict=True) if n}
+
+
+def product_of_rows(part: Part) -> tuple[list[str], Array]:
+    """(names "vendor/feed", each once; for each row its place among them)."""
     vendors, vendor = _codes(part, "vendor")
     feeds, feed = _codes(part, "feed")
-    if len(vendors) == len(feeds) == 1:
-        return {f"{vendors[0]}/{feeds[0]}": part.rows}
-    both, counts = np.unique(vendor * np.int64(len(feeds)) + feed, return_counts=True)
-    by_feed: dict[str, int] = {}
-    for pair, n in zip(both.tolist(), counts.tolist(), strict=True):
-        product = f"{vendors[pair // len(feeds)]}/{feeds[pair % len(feeds)]}"
-        by_feed[product] = by_feed.get(product, 0) + n
-    return by_feed
+    names = [f"{v}/{f}" for v in vendors for f in feeds]
+    product = vendor * np.int64(len(feeds)) + feed
+    distinct = sorted(set(names))
+    if len(distinct) < len(names):  # a vocabulary may hold a word twice
+        product = np.array([distinct.index(name) for name in names])[product]
+        names = distinct
+    return names, product
 
 
 def _codes(part: Part, name: str) -> tuple[list[str], Any]:

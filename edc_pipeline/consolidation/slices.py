@@ -29,6 +29,7 @@ from edc_pipeline.consolidation.certificate import Input
 from edc_pipeline.consolidation.identity import Rules, Tally, settle
 from edc_pipeline.consolidation.plan import Batch, Plan
 from edc_pipeline.consolidation.rows import NUMBERS, Array, Part, Rows, assemble, part_of
+from edc_pipeline.consolidation.small_batches import read_together, together
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 # What the libraries take before a row is read, and what a row takes while it is settled: three
@@ -174,10 +175,10 @@ class _Reader:
         carried: list[Part] = []
         waiting = sorted(narrow, key=lambda b: b.footer.min_ts_event, reverse=True)
         for number, end in enumerate([*self._cuts, None]):
-            parts, carried = carried, []
+            parts, carried, due = carried, [], list[Batch]()
             while waiting and (end is None or waiting[-1].footer.min_ts_event < end):
-                batch = waiting.pop()
-                parts.append(self._read(batch))
+                due.append(waiting.pop())
+            parts += self._read(due)
             if end is not None:
                 parts, carried = _split(parts, end)
             if heaps is not None:
@@ -194,22 +195,37 @@ class _Reader:
             return self._plan.batches, []
         narrow: list[Batch] = []
         dealt: list[Batch] = []
-        for batch in self._plan.batches:
-            footer = batch.footer
-            first, last = np.searchsorted(
-                self._cuts, [footer.min_ts_event, footer.max_ts_event], side="right"
+        first, last = (
+            np.searchsorted(
+                self._cuts, [getattr(b.footer, end) for b in self._plan.batches], "right"
             )
+            for end in ("min_ts_event", "max_ts_event")
+        )
+        for batch, slices_ in zip(self._plan.batches, (last - first).tolist(), strict=True):
             # Older footers do not say whether the vendor stamped all of their rows.
-            wide = last - first >= _WIDE or footer.receive_rows != 0
+            wide = slices_ >= _WIDE or batch.footer.receive_rows != 0
             (dealt if wide else narrow).append(batch)
         return narrow, dealt
 
-    def _read(self, batch: Batch) -> Part:
+    def _read(self, batches: Sequence[Batch]) -> Iterator[Part]:
+        for group in together(batches):
+            doubtful = group
+            if len(group) > 1:
+                part, read, doubtful = read_together(group, self._plan.event_type, self._plan.day)
+                if part is not None:
+                    yield self._noted(part, read)
+            for batch in doubtful:
+                yield self._read_alone(batch)
+
+    def _read_alone(self, batch: Batch) -> Part:
         try:
             part, read = read_batch(batch, self._plan.event_type, self._plan.day)
         except (UnreadableBatch, OSError) as error:
             raise SetAsideWhileReading(batch, error) from error
-        self._reading.inputs.append(read)
+        return self._noted(part, [read])
+
+    def _noted(self, part: Part, read: list[Input]) -> Part:
+        self._reading.inputs += read
         self._read_rows += part.rows
         self._advance(part.rows)
         return part
@@ -219,14 +235,13 @@ class _Reader:
         rows = sum(b.footer.rows for b in batches)
         pieces = max(1, -(-rows * (len(self._cuts) + 1) // max(self._plan.rows, 1)))
         by_content = _Heaps(self._scratch / "content", self._open_files)
-        for batch in batches:
-            part = self._read(batch)
+        for part in self._read(batches):
             own = _own_clock(part)
             if own.any():
                 received = part.where(own)
                 heap = _scattered(assemble([received], self._plan.event_type)) % pieces
                 by_content.deal(received, heap)
-                part = part.where(~own)
+                part = part.where(~own)  # noqa: PLW2901 - what is left of it
             slices_.deal(part, self._slice_of(part))
         for number in by_content.numbers():
             rows_ = assemble(by_content.take(number), self._plan.event_type)

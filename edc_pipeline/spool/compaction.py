@@ -1,6 +1,6 @@
 """Many small micro-batches → few larger ones, with every row, frame ordinal and connection.
 
-A micro-batch costs its consolidation some 0.3 ms however few rows it holds, and a feed that flushes
+A micro-batch costs its consolidation some 0.2 ms however few rows it holds, and a feed that flushes
 every minute leaves a thousand a day. The new file says in its footer which ones it holds
 (`replaces`); from the instant it is in its place those count no more, so that a death between the
 writing and the removing is harmless, and the next compaction removes what is left.

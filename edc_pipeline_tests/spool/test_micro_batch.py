@@ -113,6 +113,29 @@ def test_other_engines_open_the_folder(tmp_path: Path) -> None:
     assert ds.dataset(folder, partitioning="hive").count_rows() == 3
 
 
+def test_a_footer_is_found_without_parquets_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its key and its checksum; what is not vouched for, or longer, is looked up as parquet."""
+    path, footer = write(tmp_path, [trade(symbol="Ü" * 40)])
+    long, long_footer = write_micro_batch(
+        tmp_path,
+        event_type="trade",
+        day=DAY,
+        collector="c2",
+        first_frame=0,
+        last_frame=9,
+        table=read_micro_batch(path, "trade"),
+        replaces=[f"c1-{n:012d}-{n:012d}.parquet" for n in range(2_000)],
+    )
+    assert read_footer(long) == long_footer
+    path.with_name("another").write_bytes(path.read_bytes().replace(b"edc_crc32", b"edc_crc33"))
+    with pytest.raises(UnreadableBatch, match="does not agree with its checksum"):
+        read_footer(path.with_name("another"))
+    monkeypatch.setattr(pq, "read_metadata", lambda _: pytest.fail("asked parquet"))
+    assert read_footer(path) == footer
+
+
 @pytest.mark.parametrize("keep", [0, 3, 200, -1])
 def test_a_cut_file_is_told(tmp_path: Path, keep: int) -> None:
     path, _ = write(tmp_path, [trade()])
