@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sqlite3
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -43,6 +45,10 @@ EXIT_WRONG_CALL: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 
+class _ReaderHasEnough(Exception):
+    """`edc show … | head`: nobody reads standard output any more."""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,9 +60,27 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # click would exit with 1, a fault to a shell with `pipefail`.
+            if _is_read(sys.stdout):
+                raise
+            raise _ReaderHasEnough from None
+        return done
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _is_read(stream: TextIO) -> bool:
+    """Whether there is still someone at the other end."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)  # only what can't be hidden: POLLERR, POLLHUP
+    return not poll.poll(0)
 
 
 @click.command(
@@ -86,9 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             err=True,
         )
         sys.exit(EXIT_FALLS_SHORT)
-    except BrokenPipeError:
-        # `edc decode … | head`: the reader has enough. Keep Python from complaining at exit.
-        sys.stderr.close()
+    except _ReaderHasEnough:
+        # What is left in the buffer goes nowhere, and Python does not complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
         # A disk that is full, a folder that is not ours: the path and the reason say what to mend.

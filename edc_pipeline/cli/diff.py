@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,12 @@ def diff(former: Path, new: Path, symbols: int, as_json: bool) -> None:
         raise FallsShort(str(error)) from None
     except KeyboardInterrupt:
         sys.exit(130)
-    if as_json:
-        told = {"same": found.same, **msgspec.to_builtins(found)}
-        click.echo(msgspec.json.encode(told))
-    else:
-        _show(found, symbols)
+    with suppress(BrokenPipeError):  # the verdict stands, whoever reads it
+        if as_json:
+            told = {"same": found.same, **msgspec.to_builtins(found)}
+            click.echo(msgspec.json.encode(told))
+        else:
+            _show(found, symbols)
     sys.exit(0 if found.same else 1)
 
 

@@ -24,9 +24,15 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """To `edc`, which knows what to do; rich would exit with 1."""
+        raise  # noqa: PLE0704 - rich calls this where it caught the error
+
+
 def console(*, stderr: bool = False) -> Console:
     """Into a file or a pipe nothing is cut to the width of a terminal that is not there."""
-    made = Console(stderr=stderr, soft_wrap=True)
+    made = _Console(stderr=stderr, soft_wrap=True)
     if not made.is_terminal:
         made.width = _PIPE_COLUMNS
     return made

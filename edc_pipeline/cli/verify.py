@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edc_pipeline.cli import options
+
+if TYPE_CHECKING:
+    from edc_pipeline.consolidation import Verification
 
 
 @click.command(epilog="Example:  edc verify daily/consol_feeds_trade_2026_01_22.h5 --spool spool")
@@ -26,10 +31,6 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
     Content hash, order, day bounds, identity, counts, time index, ledger. Exit 1: something is
     wrong. Warnings (gaps, near duplicates, inputs set aside) leave it at 0.
     """
-    import msgspec  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-
-    from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
     from edc_pipeline.consolidation import verify as check  # noqa: PLC0415
 
     if spool is not None:
@@ -38,6 +39,17 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
         verified = [check(path, spool) for path in files]
     except KeyboardInterrupt:
         sys.exit(130)
+    with suppress(BrokenPipeError):  # the verdict stands, whoever reads it
+        _say(verified, as_json)
+    sys.exit(0 if all(v.ok for v in verified) else 1)
+
+
+def _say(verified: list[Verification], as_json: bool) -> None:
+    import msgspec  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+
+    from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
+
     if as_json:
         shown = [{"ok": v.ok, **msgspec.structs.asdict(v)} for v in verified]
         click.echo(msgspec.json.encode({"files": shown}))
@@ -52,4 +64,3 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
                     f"  [{colour}]{finding.severity}[/] {finding.check}: {escape(finding.message)}",
                     soft_wrap=True,
                 )
-    sys.exit(0 if all(v.ok for v in verified) else 1)

@@ -257,7 +257,7 @@ def test_a_gap_closed_since_is_a_warning(path: Path, spool: Path) -> None:
 
 
 def test_summary(path: Path) -> None:
-    shown = summary(path, rows=2)
+    shown = summary(path, head=2, tail=2)
     assert shown.rows == 100
     assert [s.symbol for s in shown.symbols] == ["S0", "S1", "S2", "S3", "S4"]
     assert sum(s.rows for s in shown.symbols) == sum(shown.rate) == 100
