@@ -1,89 +1,123 @@
 """The day as its vendors corrected it. A daily file keeps corrections as events and applies none;
-this view applies them, for who wants it.
+this view applies them, for who wants it. Which words do what stands in `correction_words`.
 
-| word in `conditions` | from | what it does in the corrected view |
-|---|---|---|
-| `break` | Tiingo `B` rows, FMP `B` rows | goes, with the last print before it that it names |
-| `deleted` | Tiingo `D` rows | the same |
-| `updated` | Tiingo `U` rows | stays, in the place of the last print before it that has its id |
-
-The print named has the same vendor, feed, symbol and venue and, where the correction bears an id,
-that id, else the same price and size. A correction that names no print of the day goes nowhere: an
-`updated` row stays as it is, the others leave alone.
+A correction that bears an id names all rows with that id (of the same vendor, feed, symbol and
+venue): the print as it was heard live, the same with a mark when it was asked for later, and the
+record that says so. Of several corrections of an id the last one holds. One without an id names the
+last print before it with the same price and size; one that finds none goes, if it takes back, and
+stays, if it replaces.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from math import isnan
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-REMOVES: Final = frozenset({"break", "deleted"})
-REPLACES: Final = frozenset({"updated"})
+from edc_pipeline.consolidation.correction_words import WORDS, Effect, effect_of
+from edc_pipeline.consolidation.rows import Array
+
 COLUMNS_NEEDED: Final = (
     *("vendor", "feed", "symbol", "venue", "event_id", "price", "size", "conditions"),
 )
 
+_Row = Mapping[str, Any]
+_ALL_WORDS: Final = frozenset(word for words in WORDS.values() for word in words)
+
 
 def corrected(trades: pa.Table) -> pa.Table:
     """Trades in the order of their time, without those that were taken back."""
-    corrections = _corrections(trades)
-    if not corrections:
+    effects = _effects(trades)
+    if not effects:
         return trades
-    # Only prints of the symbols that were corrected are looked at one by one.
-    named = pa.array({symbol for _, _, symbol in corrections}, pa.string())
-    places = np.flatnonzero(pc.is_in(_plain(trades["symbol"]), named).to_numpy())
-    among = trades.select(COLUMNS_NEEDED).take(places).to_pylist()
-    kinds = {row: removes for row, removes, _ in corrections}
-    gone: set[int] = set()
-    standing: dict[tuple[object, ...], list[int]] = {}
-    for place, row in zip(places.tolist(), among, strict=True):
-        same = tuple(row[n] for n in ("vendor", "feed", "symbol", "venue"))
-        by_id = (*same, "id", row["event_id"])
-        by_value = (*same, "value", row["price"], row["size"])
-        removes = kinds.get(place)
-        if removes is not None:
-            former = _last(standing.get(by_id if row["event_id"] else by_value, []), gone)
-            if former is not None and (removes or row["event_id"]):
-                gone.add(former)
-            if removes:
-                gone.add(place)
-                continue
-        if row["event_id"]:
-            standing.setdefault(by_id, []).append(place)
-        standing.setdefault(by_value, []).append(place)
+    places = _concerned(trades, list(effects))
+    rows = _rows(trades, places)
+    among = dict(zip(places.tolist(), rows, strict=True))
+    gone = _by_id(among, effects)
+    gone |= _by_value(among, effects, gone)
+    gone |= {place for place, effect in effects.items() if effect is not Effect.REPLACES}
     kept = np.ones(len(trades), bool)
     kept[sorted(gone)] = False
     return trades.filter(pa.array(kept))
 
 
-def _corrections(trades: pa.Table) -> list[tuple[int, bool, str]]:
-    """(row, whether it removes, symbol) of each correction."""
+def _effects(trades: pa.Table) -> dict[int, Effect]:
+    """What each correction does, by its row."""
     conditions = _plain(trades["conditions"])
-    words = pa.array([w for w in pc.unique(conditions).to_pylist() if _kind(w) is not None])
-    if not len(words):
-        return []
-    rows = np.flatnonzero(pc.is_in(conditions, words).to_numpy())
-    said = conditions.take(rows).to_pylist()
-    symbols = _plain(trades["symbol"]).take(rows).to_pylist()
-    return [
-        (row, bool(_kind(text)), symbol)
-        for row, text, symbol in zip(rows.tolist(), said, symbols, strict=True)
-    ]
+    said = [w for w in pc.unique(conditions).to_pylist() if not _ALL_WORDS.isdisjoint(w.split())]
+    if not said:
+        return {}
+    places = np.flatnonzero(pc.is_in(conditions, pa.array(said)).to_numpy())
+    found = {
+        place: effect_of(row["vendor"], row["conditions"])
+        for place, row in zip(places.tolist(), _rows(trades, places), strict=True)
+    }
+    return {place: effect for place, effect in found.items() if effect is not None}
 
 
-def _kind(conditions: str) -> bool | None:
-    """True: it removes a print; False: it replaces one; None: it is no correction."""
-    words = set(conditions.split())
-    return True if words & REMOVES else False if words & REPLACES else None
+def _concerned(trades: pa.Table, corrections: list[int]) -> Array:
+    """The corrections and the few rows that one of them might name: looked at one by one, the
+    prints of a busy symbol would take seconds."""
+    rows = _rows(trades, np.array(corrections))
+    symbols = pa.array({row["symbol"] for row in rows}, pa.string())
+    ids = pa.array({row["event_id"] for row in rows} - {""}, pa.string())
+    prices = np.array([row["price"] for row in rows if not row["event_id"]])
+    of_symbol = np.flatnonzero(pc.is_in(_plain(trades["symbol"]), symbols).to_numpy())
+    own_ids = pc.is_in(_plain(trades["event_id"]).take(of_symbol), ids).to_numpy()
+    own_price = np.isin(trades["price"].take(of_symbol).to_numpy(), prices)
+    return np.union1d(of_symbol[own_ids | own_price], corrections)
 
 
-def _last(places: list[int], gone: set[int]) -> int | None:
-    while places and places[-1] in gone:
-        places.pop()
-    return places[-1] if places else None
+def _by_id(among: Mapping[int, _Row], effects: Mapping[int, Effect]) -> set[int]:
+    copies: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, row in among.items():
+        if row["event_id"]:
+            copies[(*_product(row), row["event_id"])].append(place)
+    gone: set[int] = set()
+    for places in copies.values():
+        said = [p for p in places if effects.get(p) in (Effect.TAKES_BACK, Effect.REPLACES)]
+        if said:
+            gone.update(places)
+            if effects[said[-1]] is Effect.REPLACES:
+                gone.remove(said[-1])
+    return gone
+
+
+def _by_value(
+    among: Mapping[int, _Row], effects: Mapping[int, Effect], gone: Iterable[int]
+) -> set[int]:
+    """Corrections without an id, in the order of time."""
+    found: set[int] = set()
+    standing: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    left = set(gone)
+    for place, row in among.items():
+        value = (*_product(row), row["price"], _comparable(row["size"]))
+        effect = effects.get(place)
+        if effect is Effect.TAKES_BACK and not row["event_id"]:
+            if standing[value]:
+                found.add(standing[value].pop())
+        elif effect in (None, Effect.REPLACES) and place not in left:
+            standing[value].append(place)
+    return found
+
+
+def _product(row: _Row) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("vendor", "feed", "symbol", "venue"))
+
+
+def _comparable(size: float) -> float | None:
+    """NaN equals nothing; two prints without a size are equal in it."""
+    return None if isnan(size) else size
+
+
+def _rows(trades: pa.Table, places: Array) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = trades.select(COLUMNS_NEEDED).take(places).to_pylist()
+    return rows
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,17 +148,18 @@ def test_a_symbol_in_either_order(data: Path, order: Order) -> None:
 
 
 def test_corrected(tmp_path: Path) -> None:
+    ours = partial(event, vendor="signed_json")
     said = [
-        event(price=1.0, ts_event=OPEN),
-        event(price=2.0, ts_event=OPEN + 1),
-        event(price=2.0, ts_event=OPEN + 2),
-        event(price=2.0, ts_event=OPEN + 3, conditions="break"),
-        event(price=7.0, ts_event=OPEN + 4, conditions="break"),  # of a print of another day
-        event(price=3.0, ts_event=OPEN + 5, event_id="x"),
-        event(price=4.0, ts_event=OPEN + 6, event_id="x", conditions="updated @"),
-        event(price=5.0, ts_event=OPEN + 7, event_id="y"),
-        event(price=9.0, ts_event=OPEN + 8, event_id="y", conditions="deleted"),
-        event(price=2.0, ts_event=OPEN + 9, symbol="QQQ"),
+        ours(price=1.0, ts_event=OPEN),
+        ours(price=2.0, ts_event=OPEN + 1),
+        ours(price=2.0, ts_event=OPEN + 2),
+        ours(price=2.0, ts_event=OPEN + 3, conditions="break"),
+        ours(price=7.0, ts_event=OPEN + 4, conditions="break"),  # of a print of another day
+        ours(price=3.0, ts_event=OPEN + 5, event_id="x"),
+        ours(price=4.0, ts_event=OPEN + 6, event_id="x", conditions="updated @"),
+        ours(price=5.0, ts_event=OPEN + 7, event_id="y"),
+        ours(price=9.0, ts_event=OPEN + 8, event_id="y", conditions="deleted"),
+        ours(price=2.0, ts_event=OPEN + 9, symbol="QQQ"),
     ]
     write_batches(tmp_path / "spool", [frames([[e] for e in said])])
     kept = edc_pipeline.read("trade", DAY, data=tmp_path)
