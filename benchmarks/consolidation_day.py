@@ -19,7 +19,8 @@ import pyarrow as pa
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool.ledger import FrameCounts, Ledger, Source
-from edc_pipeline.spool.micro_batch import SCHEMAS, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import SCHEMAS
 
 DAY: Final = dt.date(2026, 1, 22)
 OPEN: Final = midnight_ns(DAY) + 34_200 * 10**9

@@ -19,8 +19,8 @@ from edc_pipeline.coded import Coded, Codes
 from edc_pipeline.events import AnyEvent, EventType
 from edc_pipeline.market_day import DayFinder, day_bounds
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
-from edc_pipeline.spool.micro_batch import columns_to_table, rows_to_table
 from edc_pipeline.spool.quarantine import QuarantinedFrame
+from edc_pipeline.spool.tables import columns_to_table, rows_to_table, stack
 from edc_pipeline.vendors.contract import Columns, Reading
 
 # Rows wait as columns, made of so many at a time: some 0.5 ms of the event loop each. All at once,
@@ -57,7 +57,7 @@ class Rows:
 
     def table(self) -> pa.Table:
         self.turn()
-        return pa.concat_tables(self.columns)
+        return stack(self.columns)
 
 
 @dataclass(slots=True)

@@ -49,9 +49,10 @@ from edc_pipeline.spool.layout import (
     retried_batch_name,
 )
 from edc_pipeline.spool.ledger import Ledger, MovedFrame, Source
-from edc_pipeline.spool.micro_batch import read_micro_batch, rows_to_table, write_micro_batch
+from edc_pipeline.spool.micro_batch import read_micro_batch, write_micro_batch
 from edc_pipeline.spool.owner import LockIsHeld, Owner, hold_lock
 from edc_pipeline.spool.quarantine import QuarantinedFrame, read_quarantine_file, write_quarantine
+from edc_pipeline.spool.tables import rows_to_table
 
 _LINEAGE: Final = ("connection", "frame")
 

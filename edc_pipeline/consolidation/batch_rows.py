@@ -18,7 +18,8 @@ from edc_pipeline.consolidation.plan import Batch
 from edc_pipeline.consolidation.rows import Array, Part
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.spool.micro_batch import DAMAGE, SCHEMAS, Footer, UnreadableBatch, is_whole
+from edc_pipeline.spool.micro_batch import DAMAGE, Footer, UnreadableBatch, is_whole
+from edc_pipeline.spool.tables import SCHEMAS
 
 _FORBIDDEN: Final = tuple(character.encode() for character in FORBIDDEN_TEXT)
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from edc_pipeline.events import COLUMNS, LINEAGE_COLUMNS, EventType
-from edc_pipeline.spool.micro_batch import SCHEMAS
+from edc_pipeline.spool.tables import SCHEMAS
 
 Array = npt.NDArray[Any]
 

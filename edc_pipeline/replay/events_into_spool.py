@@ -23,7 +23,8 @@ from edc_pipeline.market_day import day_bounds, market_day
 from edc_pipeline.replay.done import COLLECTOR, Done, Gate
 from edc_pipeline.replay.records import KINDS, Block, Labels, to_table
 from edc_pipeline.spool.ledger import FrameCounts, Ledger, Source
-from edc_pipeline.spool.micro_batch import SCHEMAS, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import SCHEMAS
 
 
 @dataclass(slots=True)

@@ -31,8 +31,8 @@ from edc_pipeline.transports.words import named
 # together: two TLS records (of 16 KiB) at once cost capture 10 % less per event than one.
 # The TLS layer is given TLS_BYTES of the socket at a time; with what OpenSSL keeps of a record
 # begun before (16 KiB) that fits into one read, so that a pause strands nothing in between.
-TLS_BYTES: Final = (32 << 10) + 256
-READ_BYTES: Final = 51 << 10
+TLS_BYTES: Final = (96 << 10) + 256
+READ_BYTES: Final = 115 << 10
 # The parser's buffer. It doubles when less than a tenth is left: that tenth must hold a read.
 BUFFER_BYTES: Final = 512 << 10
 # What we said and the vendor does not read. Subscriptions of 100,000 symbols take about 1 MiB.

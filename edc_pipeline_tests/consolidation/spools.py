@@ -12,7 +12,8 @@ from typing import Any, Final
 from edc_pipeline.events import EVENT_CLASSES, AnyEvent, EventType, number_occurrences
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool.ledger import FrameCounts, Ledger, Source
-from edc_pipeline.spool.micro_batch import rows_to_table, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import rows_to_table
 
 DAY: Final = dt.date(2026, 1, 22)
 OPEN: Final = midnight_ns(DAY) + 34_200 * 10**9  # 09:30 in New York

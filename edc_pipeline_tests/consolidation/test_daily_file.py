@@ -26,7 +26,7 @@ from edc_pipeline.consolidation.names import CODECS, Codec, daily_file, parse_da
 from edc_pipeline.consolidation.records import Records, UnstorableText
 from edc_pipeline.consolidation.rows import TEXTS, assemble, part_of
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, NAN, EventType
-from edc_pipeline.spool.micro_batch import rows_to_table
+from edc_pipeline.spool.tables import rows_to_table
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
 SECOND = 10**9

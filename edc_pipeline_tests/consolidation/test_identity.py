@@ -19,7 +19,7 @@ from edc_pipeline.consolidation.layout import widths_of
 from edc_pipeline.consolidation.records import Records
 from edc_pipeline.consolidation.rows import TEXTS, Rows, assemble, part_of
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
-from edc_pipeline.spool.micro_batch import SCHEMAS, rows_to_table
+from edc_pipeline.spool.tables import SCHEMAS, rows_to_table
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.reference import Answer, consolidated, number
 from edc_pipeline_tests.consolidation.spools import OPEN, Row, event, frames

@@ -15,7 +15,8 @@ import pyarrow as pa
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Ledger, Source
-from edc_pipeline.spool.micro_batch import SCHEMAS, write_micro_batch
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import SCHEMAS
 
 SYMBOLS: Final = ("AAPL", "SPY", "MSFT", "NVDA", "TSLA", "QQQ", "IBM", "BRK.B")
 _HOUR_NS: Final = 3_600 * 10**9

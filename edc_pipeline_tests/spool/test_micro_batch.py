@@ -24,9 +24,9 @@ from edc_pipeline.spool.micro_batch import (
     UnreadableBatch,
     read_footer,
     read_micro_batch,
-    rows_to_table,
     write_micro_batch,
 )
+from edc_pipeline.spool.tables import rows_to_table
 from edc_pipeline_tests.market import NOON, events, quote, ref_px, trade
 
 DAY = dt.date(2026, 1, 22)
