@@ -25,7 +25,7 @@ from edc_pipeline.capture.gap_hook import GapHook, OnGap
 from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.capture.journal.writer import Journal
+from edc_pipeline.capture.journal.writer import Journal, Read
 from edc_pipeline.capture.live import Live, Subscriber, told_by_id
 from edc_pipeline.capture.place import Place, hold
 from edc_pipeline.capture.polled import PolledFeeds
@@ -177,10 +177,15 @@ class Collector:
     def latencies(self) -> dict[str, Latencies]:
         return {state.source.name: state.latencies for state in self._states}
 
-    def _time_durable(self, lines: Sequence[int], received_at: Sequence[int]) -> None:
-        step, now = -(-len(lines) // DURABLE_SAMPLES), self._clock()
-        for line, at in zip(lines[::step], received_at[::step], strict=True):
-            self._of_line[line].latencies.observe("receive_to_durable", now - at)
+    def _time_durable(self, reads: Sequence[Read]) -> None:
+        now, passed = self._clock(), 0
+        step = -(-sum(frames for _, _, frames in reads) // DURABLE_SAMPLES)
+        for at, line, frames in reads:
+            # The samples stand `step` frames apart; so many of them are of this read.
+            observe, before = self._of_line[line].latencies.observe, -(-passed // step)
+            passed += frames
+            for _ in range(before, -(-passed // step)):
+                observe("receive_to_durable", now - at)
 
     def subscribe(
         self,

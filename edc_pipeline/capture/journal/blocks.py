@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 MAGIC: Final = b"EDCJ"
 _HEAD: Final = struct.Struct("<4sB3xIqII")
@@ -36,7 +36,8 @@ HEAD_BYTES: Final = _HEAD.size + _CRC.size
 MAX_BODY_BYTES: Final = 256 << 20
 _CODEC: Final = pa.Codec("zstd", compression_level=1)
 
-assert (array("I").itemsize, array("q").itemsize) == (4, 8)
+_I64: Final = np.dtype("<i8")
+_U32: Final = np.dtype("<u4")
 
 Kind = Literal[1, 2]
 FRAMES: Final[Kind] = 1
@@ -81,7 +82,7 @@ class Packed(Sequence[bytes]):
 
     __slots__ = ("arrow",)
 
-    def __init__(self, block: bytes, ends: array[int]) -> None:
+    def __init__(self, block: bytes, ends: NDArray[np.int32]) -> None:
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(block)]
         self.arrow: pa.BinaryArray = pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
 
@@ -101,12 +102,13 @@ class Torn(Exception):
 
 
 def encode_frames(frames: Frames) -> bytes:
-    """One block. Work a frame: three list walks in C, no Python per frame."""
+    """One block. Work a frame: one list walk in C, no Python."""
+    lengths = np.fromiter(map(len, frames.payloads), _U32, len(frames))
     body = b"".join(
         (
-            array("q", frames.received_at).tobytes(),
-            array("I", map(len, frames.payloads)).tobytes(),
-            array("I", frames.lines).tobytes(),
+            np.asarray(frames.received_at, _I64).tobytes(),
+            lengths.tobytes(),
+            np.asarray(frames.lines, _U32).tobytes(),
             *frames.payloads,
         )
     )
@@ -160,9 +162,10 @@ def _read(kind: int, rows: int, first: int, body: memoryview, plain_bytes: int) 
     if kind == LINE:
         return msgspec.json.decode(body, type=Line)
     plain = _CODEC.decompress(body, decompressed_size=plain_bytes, asbytes=True)
-    received_at, lengths, lines = array("q"), array("I"), array("I")
-    received_at.frombytes(plain[: 8 * rows])
-    lengths.frombytes(plain[8 * rows : 12 * rows])
-    lines.frombytes(plain[12 * rows : 16 * rows])
-    ends = array("i", accumulate(lengths, initial=16 * rows))
-    return Frames(first, received_at, lines, Packed(plain, ends))
+    received_at = np.frombuffer(plain, _I64, rows)
+    lengths, lines = np.frombuffer(plain, _U32, 2 * rows, 8 * rows).reshape(2, rows)
+    ends = np.empty(rows + 1, np.int32)
+    ends[0] = 16 * rows
+    np.cumsum(lengths, out=ends[1:])
+    ends[1:] += ends[0]
+    return Frames(first, received_at.tolist(), lines.tolist(), Packed(plain, ends))

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
 from edc_pipeline.durable_file import fsync_path, make_durable_folder
@@ -35,17 +37,26 @@ _BLOCK_FRAMES: Final = 65_536
 _BLOCK_BYTES: Final = 32 << 20
 
 
+Read = tuple[int, int, int]  # receive time, line, frames
+
+
 @dataclass(slots=True)
 class _Queued:
     """Frames that no commit holds yet."""
 
     first_frame: int
     began_s: float = 0.0  # monotonic, of the first frame
-    received_at: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     payload_bytes: int = 0
     begins_day: bool = False
+
+    def frames(self) -> Frames:
+        """Each frame with the receive time and the line of its read."""
+        received_at, lines, counts = np.array(self.reads, np.int64).T
+        at: Any = np.repeat(received_at, counts)
+        of: Any = np.repeat(lines, counts)
+        return Frames(self.first_frame, at, of, self.payloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +95,8 @@ class Journal:
         self.figures = CommitFigures()
         self.committed_frame = -1
         self.problem = ""
-        # Told of frames that became durable: their lines and receive times, in order.
-        self.on_durable: Callable[[Sequence[int], Sequence[int]], None] | None = None
+        # Told of the reads whose frames became durable, in order.
+        self.on_durable: Callable[[Sequence[Read]], None] | None = None
         self._awaited: deque[tuple[int, asyncio.Future[None]]] = deque()  # by frame
         self._commit_within_s = commit_within_s
         self._segment_bytes = segment_bytes
@@ -146,8 +157,7 @@ class Journal:
             queued.began_s = time.monotonic()
         frame = queued.first_frame + len(queued.payloads)
         queued.payloads += payloads
-        queued.received_at += [received_at] * len(payloads)
-        queued.lines += [line] * len(payloads)
+        queued.reads.append((received_at, line, len(payloads)))
         queued.payload_bytes += size
         if queued.payload_bytes >= _BLOCK_BYTES or len(queued.payloads) >= _BLOCK_FRAMES:
             self._take()
@@ -246,7 +256,7 @@ class Journal:
         figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
         if self.on_durable is not None:
             for queued in taken:
-                self.on_durable(queued.lines, queued.received_at)
+                self.on_durable(queued.reads)
         file = self._file
         if file is None:
             return
@@ -268,11 +278,9 @@ class Journal:
             self._open_segment(taken[0])
         file = self._file
         assert file is not None
-        lines = {n for queued in taken for n in set(queued.lines)} - self._lines_written
+        lines = {line for queued in taken for _, line, _ in queued.reads} - self._lines_written
         blocks = [encode_line(self._lines[n]) for n in sorted(lines)]
-        blocks += [
-            encode_frames(Frames(q.first_frame, q.received_at, q.lines, q.payloads)) for q in taken
-        ]
+        blocks += [encode_frames(queued.frames()) for queued in taken]
         try:
             file.append(b"".join(blocks))
         except OSError:
@@ -297,7 +305,7 @@ class Journal:
         except OSError:
             os.close(descriptor)
             raise
-        opened_s, received_at = time.monotonic(), first.received_at[0]
+        opened_s, received_at = time.monotonic(), first.reads[0][0]
         self._file = _OpenSegment(path, descriptor, first.first_frame, received_at, opened_s)
         self._lines_written = set()
 
