@@ -26,7 +26,8 @@ from edc_pipeline.consolidation.plan import Batch
 from edc_pipeline.consolidation.rows import Array, Part
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.spool.micro_batch import SCHEMAS, Footer, UnreadableBatch, is_whole
+from edc_pipeline.spool.micro_batch import Footer, UnreadableBatch, is_whole
+from edc_pipeline.spool.tables import SCHEMAS
 
 SMALL_ROWS: Final = 2_000
 _FEWEST: Final = 4  # below that, one by one is as quick
