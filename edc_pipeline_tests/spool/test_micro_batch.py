@@ -6,9 +6,11 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edc_pipeline.coded import Coded, Words
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, AnyEvent, EventType
 from edc_pipeline.spool.layout import batch_files, day_folder, days_in
 from edc_pipeline.spool.micro_batch import (
@@ -26,7 +29,7 @@ from edc_pipeline.spool.micro_batch import (
     read_micro_batch,
     write_micro_batch,
 )
-from edc_pipeline.spool.tables import rows_to_table
+from edc_pipeline.spool.tables import columns_to_table, rows_to_table, stack
 from edc_pipeline_tests.market import NOON, events, quote, ref_px, trade
 
 DAY = dt.date(2026, 1, 22)
@@ -180,3 +183,58 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, [trade()])
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+@given(
+    st.lists(st.sampled_from(["SPY", "QQQ", "ZÜRN", "IWM"]), min_size=1, max_size=40),
+    st.integers(0, 40),
+)
+def test_columns_are_written_as_the_rows_that_they_are(symbols: list[str], split: int) -> None:
+    """By whichever way rows came, and mixed: one file, and one footer."""
+    rows = [
+        trade(symbol=symbol, event_id=str(7 + n), seq=7 + n, ts_event=NOON + n)
+        for n, symbol in enumerate(symbols)
+    ]
+    words, frames, split = Words("never heard", "IWM"), np.arange(len(rows)), min(split, len(rows))
+    first = rows[0]
+    parts = []
+    for part in (slice(0, split), slice(split, None)):
+        mine = rows[part]
+        numbers = {
+            name: np.array([getattr(row, name) for row in mine])
+            for name in ("ts_event", "created_at", "price", "size")
+        }
+        ids = np.array([row.seq for row in mine], np.int64)
+        numbers |= {"seq": ids, "event_id": ids, "frame": frames[part]}
+        constants = {"vendor": first.vendor, "feed": first.feed, "asset_class": first.asset_class}
+        constants |= {"connection": "one", "venue": first.venue, "ts_source": first.ts_source}
+        coded = {"symbol": Coded.of([row.symbol for row in mine], words)}
+        texts: dict[str, list[str]] = {
+            "side": [row.side for row in mine],
+            "conditions": [r.conditions for r in mine],
+        }
+        if mine:
+            parts.append(columns_to_table("trade", constants, numbers, coded, texts))
+    connections = ["one"] * len(rows)
+    as_rows = rows_to_table("trade", rows, connections, frames.tolist())
+    tables = [as_rows, stack(parts)]
+    if 0 < split < len(rows):
+        after = rows_to_table("trade", rows[split:], connections[split:], frames[split:].tolist())
+        tables.append(stack([parts[0], after]))
+    found = []
+    for table in tables:
+        with tempfile.TemporaryDirectory() as folder:
+            path, footer = write_micro_batch(
+                Path(folder),
+                event_type="trade",
+                day=DAY,
+                collector="c",
+                first_frame=0,
+                last_frame=len(rows),
+                table=table,
+            )
+            found.append((read_micro_batch(path, "trade"), footer))
+            assert read_footer(path) == footer
+    for table, footer in found[1:]:
+        assert table.equals(found[0][0])
+        assert footer == found[0][1]
