@@ -100,7 +100,7 @@ def journal_cpu_s(count: int, payload: bytes) -> float:
     began_s = time.thread_time()
     for _ in range(count // READ_FRAMES):
         journal.append_many(0, 0, payloads, len(payloads) * len(payload))
-        if len(journal._queued.payloads) >= 1000:
+        if len(journal._queued.reads) >= 1000:
             journal._queued = type(journal._queued)(0)
     return time.thread_time() - began_s
 

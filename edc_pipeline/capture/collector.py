@@ -24,8 +24,8 @@ from edc_pipeline.capture.flusher import Flusher
 from edc_pipeline.capture.gap_hook import GapHook, OnGap
 from edc_pipeline.capture.hand_over import hear_first
 from edc_pipeline.capture.intake import FeedState, Intake
-from edc_pipeline.capture.journal.blocks import Line
-from edc_pipeline.capture.journal.writer import Journal, Read
+from edc_pipeline.capture.journal.blocks import Line, Read
+from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.live import Live, Subscriber, told_by_id
 from edc_pipeline.capture.place import Place, hold
 from edc_pipeline.capture.polled import PolledFeeds

@@ -64,6 +64,9 @@ class Line(msgspec.Struct, kw_only=True, frozen=True):
     from_frame: int = 0  # no frame before this one is its: a connection may have several lines
 
 
+Read = tuple[int, int, int]  # receive time, line, frames
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """The frames of a block: `first_frame`, `first_frame + 1`, …"""
@@ -101,19 +104,58 @@ class Torn(Exception):
     """Here the segment ends: what follows is no whole block. The message says why."""
 
 
-def encode_frames(frames: Frames) -> bytes:
-    """One block. Work a frame: one list walk in C, no Python."""
-    lengths = np.fromiter(map(len, frames.payloads), _U32, len(frames))
-    body = b"".join(
-        (
-            np.asarray(frames.received_at, _I64).tobytes(),
-            lengths.tobytes(),
-            np.asarray(frames.lines, _U32).tobytes(),
-            *frames.payloads,
+class Reads:
+    """Frames on their way into a block, as they came: by reads.
+
+    The payloads of a read are joined when it comes, while they lie in the processor's cache, and
+    let go. Kept until the commit, each was looked for in memory once more, and each new one was
+    put into memory that had long been cold: 0.3 µs a frame of 2.5.
+    """
+
+    __slots__ = ("_joined", "_lengths", "_reads", "byte_count")
+
+    def __init__(self) -> None:
+        self._reads: list[Read] = []
+        self._lengths: list[int] = []
+        self._joined: list[bytes] = []
+        self.byte_count = 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def told(self) -> Sequence[Read]:
+        return self._reads
+
+    def add(self, line: int, received_at: int, payloads: Sequence[bytes], size: int) -> None:
+        self._reads.append((received_at, line, len(payloads)))
+        self._lengths += map(len, payloads)
+        self._joined.append(b"".join(payloads))
+        self.byte_count += size
+
+    def encode(self, first_frame: int) -> bytes:
+        """One block."""
+        received_at, lines, counts = np.array(self._reads, np.int64).T
+        body = b"".join(
+            (
+                np.repeat(received_at.astype(_I64), counts).tobytes(),
+                np.fromiter(self._lengths, _U32, len(self)).tobytes(),
+                np.repeat(lines.astype(_U32), counts).tobytes(),
+                *self._joined,
+            )
         )
-    )
-    packed = _CODEC.compress(body, asbytes=True)
-    return _block(FRAMES, len(frames), frames.first_frame, packed, len(body))
+        packed = _CODEC.compress(body, asbytes=True)
+        return _block(FRAMES, len(self), first_frame, packed, len(body))
+
+
+def encode_frames(frames: Frames) -> bytes:
+    """One block, of frames that may each be of another read."""
+    reads = Reads()
+    for received_at, line, payload in zip(
+        frames.received_at, frames.lines, frames.payloads, strict=True
+    ):
+        reads.add(line, received_at, (payload,), len(payload))
+    return reads.encode(frames.first_frame)
 
 
 def encode_line(line: Line) -> bytes:

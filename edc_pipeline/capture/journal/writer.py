@@ -15,11 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
+from edc_pipeline.capture.journal.blocks import Line, Read, Reads, encode_line
 from edc_pipeline.durable_file import fsync_path, make_durable_folder
 from edc_pipeline.market_day import day_bounds, market_day
 from edc_pipeline.spool.layout import journal_folder, segment_name
@@ -37,26 +35,19 @@ _BLOCK_FRAMES: Final = 65_536
 _BLOCK_BYTES: Final = 32 << 20
 
 
-Read = tuple[int, int, int]  # receive time, line, frames
-
-
 @dataclass(slots=True)
 class _Queued:
     """Frames that no commit holds yet."""
 
     first_frame: int
     began_s: float = 0.0  # monotonic, of the first frame
-    reads: list[Read] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-    payload_bytes: int = 0
+    reads: Reads = field(default_factory=Reads)
     begins_day: bool = False
 
-    def frames(self) -> Frames:
-        """Each frame with the receive time and the line of its read."""
-        received_at, lines, counts = np.array(self.reads, np.int64).T
-        at: Any = np.repeat(received_at, counts)
-        of: Any = np.repeat(lines, counts)
-        return Frames(self.first_frame, at, of, self.payloads)
+    @property
+    def end(self) -> int:
+        """The ordinal behind the last."""
+        return self.first_frame + len(self.reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +118,7 @@ class Journal:
     @property
     def next_frame(self) -> int:
         """The ordinal of the frame that is appended next."""
-        return self._queued.first_frame + len(self._queued.payloads)
+        return self._queued.end
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -153,13 +144,11 @@ class Journal:
         if received_at >= self._day_end:
             self._begin_day(received_at)
         queued = self._queued
-        if not queued.payloads:
+        reads, frame = queued.reads, queued.end
+        if not reads:
             queued.began_s = time.monotonic()
-        frame = queued.first_frame + len(queued.payloads)
-        queued.payloads += payloads
-        queued.reads.append((received_at, line, len(payloads)))
-        queued.payload_bytes += size
-        if queued.payload_bytes >= _BLOCK_BYTES or len(queued.payloads) >= _BLOCK_FRAMES:
+        reads.add(line, received_at, payloads, size)
+        if reads.byte_count >= _BLOCK_BYTES or len(reads) >= _BLOCK_FRAMES:
             self._take()
         return frame
 
@@ -172,7 +161,7 @@ class Journal:
     @property
     def waiting_bytes(self) -> int:
         """Of the frames that are not durable yet."""
-        return self._queued.payload_bytes + self._unwritten_bytes
+        return self._queued.reads.byte_count + self._unwritten_bytes
 
     def wait_counts_from_now(self) -> None:
         """Frames that were kept until the spool was ours were durable with its former owner."""
@@ -212,10 +201,10 @@ class Journal:
 
     def _take(self) -> None:
         queued = self._queued
-        if queued.payloads:
+        if queued.reads:
             self._unwritten.append(queued)
-            self._unwritten_bytes += queued.payload_bytes
-            self._queued = _Queued(queued.first_frame + len(queued.payloads))
+            self._unwritten_bytes += queued.reads.byte_count
+            self._queued = _Queued(queued.end)
 
     async def _commit_once(self) -> None:
         if self._unwritten[0].begins_day and self._file is not None:
@@ -243,9 +232,8 @@ class Journal:
     def _done(self, taken: list[_Queued]) -> None:
         self.problem = ""
         del self._unwritten[: len(taken)]
-        self._unwritten_bytes -= sum(queued.payload_bytes for queued in taken)
-        last = taken[-1]
-        self.committed_frame = last.first_frame + len(last.payloads) - 1
+        self._unwritten_bytes -= sum(queued.reads.byte_count for queued in taken)
+        self.committed_frame = taken[-1].end - 1
         while self._awaited and self._awaited[0][0] <= self.committed_frame:
             _, done = self._awaited.popleft()
             if not done.done():
@@ -256,7 +244,7 @@ class Journal:
         figures.longest_wait_s = max(figures.longest_wait_s, waited_s)
         if self.on_durable is not None:
             for queued in taken:
-                self.on_durable(queued.reads)
+                self.on_durable(queued.reads.told)
         file = self._file
         if file is None:
             return
@@ -278,9 +266,9 @@ class Journal:
             self._open_segment(taken[0])
         file = self._file
         assert file is not None
-        lines = {line for queued in taken for _, line, _ in queued.reads} - self._lines_written
+        lines = {line for queued in taken for _, line, _ in queued.reads.told} - self._lines_written
         blocks = [encode_line(self._lines[n]) for n in sorted(lines)]
-        blocks += [encode_frames(queued.frames()) for queued in taken]
+        blocks += [queued.reads.encode(queued.first_frame) for queued in taken]
         try:
             file.append(b"".join(blocks))
         except OSError:
@@ -305,7 +293,7 @@ class Journal:
         except OSError:
             os.close(descriptor)
             raise
-        opened_s, received_at = time.monotonic(), first.reads[0][0]
+        opened_s, received_at = time.monotonic(), first.reads.told[0][0]
         self._file = _OpenSegment(path, descriptor, first.first_frame, received_at, opened_s)
         self._lines_written = set()
 
