@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +21,29 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
 
     A reader sees the former file or the new one, never a part; after a power cut as well.
     """
-    make_durable_folder(path.parent)
-    temporary = temporary_beside(path)
+    with _named(path):
+        make_durable_folder(path.parent)
+        temporary = temporary_beside(path)
+        try:
+            write(temporary)
+            fsync_path(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # the error that led here says more
+                temporary.unlink()
+            raise
+        fsync_path(path.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A refused write or fsync does not say of which file."""
     try:
-        write(temporary)
-        fsync_path(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
         raise
-    fsync_path(path.parent)
 
 
 def make_durable_folder(folder: Path) -> None:
@@ -42,7 +54,13 @@ def make_durable_folder(folder: Path) -> None:
         folder = folder.parent
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
-        fsync_path(new.parent)
+        try:
+            fsync_path(new.parent)
+        except OSError:
+            # The next try would find a folder, and take its name to be durable.
+            with suppress(OSError):  # somebody else has put something into it
+                new.rmdir()
+            raise
 
 
 def fsync_path(path: Path) -> None:

@@ -98,6 +98,7 @@ class Collector:
         self._states = self._supply.states
         self._started_at = clock()
         self._stop = asyncio.Event()
+        self._broken = ""
 
     async def run(
         self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
@@ -128,6 +129,8 @@ class Collector:
             asyncio.create_task(self._flusher.flush_when_due()),
             asyncio.create_task(self._watch_feeds()),
         ]
+        for task in writing[:2]:
+            task.add_done_callback(self._no_longer_written)
         try:
             await self._supply.until_ended(stop)
         finally:
@@ -198,8 +201,9 @@ class Collector:
 
     @property
     def gave_up(self) -> list[str]:
-        """The feeds that ended on their own, and why."""
-        return [f"{s.source.name}: {s.gave_up}" for s in self._states if s.gave_up]
+        """The feeds that ended on their own, and why; and what ended all of them."""
+        ended = [f"{s.source.name}: {s.gave_up}" for s in self._states if s.gave_up]
+        return [*ended, self._broken] if self._broken else ended
 
     # Feeds
 
@@ -339,6 +343,13 @@ class Collector:
             self._gap_hook.tell(taken.gaps)
         await self._shapes.keep(self._states)
 
+    def _no_longer_written(self, task: asyncio.Task[None]) -> None:
+        """Neither ends by itself: without it capture would go on, and nothing would be kept."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken = f"a fault of our own: {error!r}"
+            log.error("capture ends: %s", self._broken, exc_info=error)
+            self._stop.set()
+
     async def _drain(self) -> None:
         await self._flusher.finish()
         self._live.close()
@@ -347,10 +358,7 @@ class Collector:
         await self._flusher.flush()
         await self._journal.close()
         await self._flusher.retire_segments(self._journal.committed_frame)
-        ended = "; ".join(self.gave_up) or "stopped"
-        await asyncio.to_thread(
-            self._ledger.collector_stopped, self.collector, self._clock(), ended
-        )
+        await self._flusher.sign_off("; ".join(self.gave_up) or "stopped")
         with suppress(OSError):  # not empty: what could not be archived; recovery will try again
             self._journal.folder.rmdir()
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
@@ -20,6 +20,9 @@ from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Capture
+from edc_pipeline.spool.ledger import Ledger
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Flusher:
     ) -> None:
         self.micro_batches = 0
         self.flushed_at: int | None = None
-        self.problem = ""  # of the disk
+        self._flush_problem = self._archive_problem = ""  # of the disk
         self._spool = spool
         self._collector = collector
         self._queues = queues
@@ -66,6 +69,11 @@ class Flusher:
         self._flushed_s = time.monotonic()
         self._day_of = DayFinder()
         self._day = self._day_of(clock())
+
+    @property
+    def problem(self) -> str:
+        """What the disk refuses; empty while it does not."""
+        return self._flush_problem or self._archive_problem
 
     # Room
 
@@ -143,22 +151,32 @@ class Flusher:
         self._writing = asyncio.create_task(self._write(taken))
         await asyncio.shield(self._writing)
 
-    async def _write(self, taken: Waiting) -> None:
+    async def sign_off(self, ended: str) -> None:
+        """The collector's last word in the ledger."""
+        ledger, at = Ledger(self._spool), self._clock()
+        await self._insist(
+            lambda: asyncio.to_thread(ledger.collector_stopped, self._collector, at, ended)
+        )
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it again and again while the disk refuses."""
         while True:
             try:
-                # A frame is in the journal before it is anywhere else.
-                await self._journal.commit()
-                paths = await asyncio.to_thread(
-                    flush, self._spool, self._collector, taken, self._clock(), self._journal.lines
-                )
-                break
+                done = await work()
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
-                if problem != self.problem:  # told once, not at every try
+                if problem != self._flush_problem:  # told once, not at every try
                     log.error("can't write to the spool, trying again: %s", problem)
-                self.problem = problem
+                self._flush_problem = problem
                 await asyncio.sleep(_RETRY_DISK_S)
-        self.problem = ""
+            else:
+                if self._flush_problem:
+                    log.info("the disk takes the spool again")
+                self._flush_problem = ""
+                return done
+
+    async def _write(self, taken: Waiting) -> None:
+        paths = await self._insist(lambda: self._flush(taken))
         self._being_written = 0
         self.micro_batches += len(paths)
         self.flushed_at, self._flushed_s = self._clock(), time.monotonic()
@@ -166,18 +184,32 @@ class Flusher:
         await self._on_flushed(taken)
         await self.retire_segments(taken.last_frame)
 
+    async def _flush(self, taken: Waiting) -> list[Path]:
+        # A frame is in the journal before it is anywhere else.
+        await self._journal.commit()
+        return await asyncio.to_thread(
+            flush, self._spool, self._collector, taken, self._clock(), self._journal.lines
+        )
+
     async def retire_segments(self, through_frame: int) -> None:
-        """Archive or drop the sealed segments all of whose frames are in the spool."""
+        """Archive or drop the sealed segments all of whose frames are in the spool. What the disk
+        refuses is tried again after the next flush: these frames are durable where they are."""
         self._sealed += self._journal.take_sealed()
         keep_days = self._rules.raw_archive_days
-        for segment in [s for s in self._sealed if s.last_frame <= through_frame]:
-            try:
+        try:
+            for segment in [s for s in self._sealed if s.last_frame <= through_frame]:
                 await asyncio.to_thread(
                     retire_segment, self._spool, self._collector, segment, keep_days=keep_days
                 )
-            except Exception as error:
-                log.warning("can't archive %s yet: %s", segment.path.name, error)
-                return
-            self._sealed.remove(segment)
-        today = self._day_of(self._clock())
-        await asyncio.to_thread(retire_old_days, self._spool, today, keep_days=keep_days)
+                self._sealed.remove(segment)
+            today = self._day_of(self._clock())
+            await asyncio.to_thread(retire_old_days, self._spool, today, keep_days=keep_days)
+        except Exception as error:
+            problem = f"archive of the journal: {error}"
+            if problem != self._archive_problem:
+                log.error("can't archive the journal yet, trying again: %s", problem)
+            self._archive_problem = problem
+            return
+        if self._archive_problem:
+            log.info("the journal is archived again")
+        self._archive_problem = ""

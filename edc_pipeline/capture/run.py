@@ -139,6 +139,7 @@ class _Process:
         )
         self._stop = asyncio.Event()
         self._why = ""
+        self._status_problem = ""
         self._reloading: set[asyncio.Task[None]] = set()
 
     def metrics(self) -> AbstractContextManager[None]:
@@ -176,7 +177,7 @@ class _Process:
         report = self._collector.report()
         report.stopping = self._why or "; ".join(self._collector.gave_up)
         if self._owns:
-            await asyncio.to_thread(write_status, self._settings.spool, report)
+            await self._write_status(report)
         if on_report is not None:
             await asyncio.to_thread(on_report, report)
         if not self._why:
@@ -252,13 +253,20 @@ class _Process:
 
     async def _keep_status(self) -> None:
         while True:
-            try:
-                report = self._collector.report()
-                if self._owns:
-                    await asyncio.to_thread(write_status, self._settings.spool, report)
-            except OSError as error:
-                log.warning("can't write the status file: %s", error)
+            if self._owns:
+                await self._write_status(self._collector.report())
             await asyncio.sleep(_STATUS_EVERY_S)
+
+    async def _write_status(self, report: Report) -> None:
+        """It is no record: a disk that refuses it is told, and changes nothing else."""
+        try:
+            await asyncio.to_thread(write_status, self._settings.spool, report)
+        except OSError as error:
+            if str(error) != self._status_problem:  # told once, not every 2 s
+                log.warning("can't write the status file: %s", error)
+            self._status_problem = str(error)
+        else:
+            self._status_problem = ""
 
     async def _watch(self, may_go_on: Callable[[], str], every_s: float) -> None:
         while True:

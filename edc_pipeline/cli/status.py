@@ -132,6 +132,8 @@ def _shown(found: dict[str, Any], now_ns: int) -> list[Any]:
         shown.append(_feeds(said, now_ns, capturing=found["capturing"]))
     if found["capturing"]:
         shown.append(_of_late(said))
+    if said is not None and (refuses := said.get("disk_problem")):
+        shown.append(f"the disk refuses: {refuses}")
     for feed in said["feeds"] if said else []:
         if refused := feed.get("refused_calls"):
             why = ", ".join(f"{reason} {number:,}" for reason, number in refused.items())

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS retried (
 CREATE TABLE IF NOT EXISTS retry_begun (file TEXT PRIMARY KEY) STRICT;
 """
 
+_FLUSHED_FRAME: Final = "SELECT flushed_frame FROM collectors WHERE collector = ?"
 _ADD_EVENTS: Final = (
     "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
     " events = events + excluded.events"
@@ -144,6 +145,9 @@ class Ledger:
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
+        except sqlite3.OperationalError as error:
+            # SQLite says what is the matter, and not with which file.
+            raise sqlite3.OperationalError(f"{self.path}: {error}") from error
         finally:
             connection.close()
 
@@ -179,11 +183,18 @@ class Ledger:
         events: Mapping[tuple[Source, EventType, dt.date], int],
         gaps: Iterable[Gap] = (),
     ) -> None:
-        """Add what frames up to `through_frame` came to, in one transaction.
+        """Add what frames up to `through_frame` came to, in one transaction, and only once.
+
+        A commit may report an error and stand all the same: SQLite syncs once more after the
+        transaction has come into force (seen with an EIO there, which counted a flush twice). So
+        what is told again is not added again. It is committed again, since the error may have been
+        about its durability.
 
         A gap is told again when it ends, and then replaces what was told when it began.
         """
         with self._open() as db:
+            if through_frame <= _flushed_frame(db, collector):
+                frames, events = {}, {}
             db.execute(
                 "UPDATE collectors SET flushed_frame = ?, flushed_at = ? WHERE collector = ?",
                 (through_frame, at, collector),
@@ -311,7 +322,7 @@ class Ledger:
 
     def flushed_frame(self, collector: str) -> int:
         """Up to which frame a collector's frames are in the spool and counted; −1: none."""
-        rows = self._rows("SELECT flushed_frame FROM collectors WHERE collector = ?", collector)
+        rows = self._rows(_FLUSHED_FRAME, collector)
         return int(rows[0][0]) if rows else -1
 
     def last_sign_of(self, collector: str) -> int | None:
@@ -365,6 +376,11 @@ def _ask(path: Path, mode: str, query: str, values: tuple[object, ...]) -> list[
         return connection.execute(query, values).fetchall()
     finally:
         connection.close()
+
+
+def _flushed_frame(db: sqlite3.Connection, collector: str) -> int:
+    row = db.execute(_FLUSHED_FRAME, (collector,)).fetchone()
+    return int(row[0]) if row else -1
 
 
 def _event_rows(

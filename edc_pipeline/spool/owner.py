@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +67,8 @@ def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Ite
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # the lock goes with the descriptor, whatever its file says
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

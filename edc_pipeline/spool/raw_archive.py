@@ -22,7 +22,12 @@ def keep_segment(
     """Move a sealed segment, whose first frame was received on `day`, into the archive."""
     path = raw_folder(spool, day) / raw_segment_name(collector, first_frame, last_frame)
     make_durable_folder(path.parent)
-    os.replace(segment, path)
+    try:
+        os.replace(segment, path)
+    except FileNotFoundError:
+        # A former try moved it, and the disk refused to make that durable: only this is left to do.
+        if not path.exists():
+            raise
     fsync_path(path.parent)
     fsync_path(segment.parent)
     return path

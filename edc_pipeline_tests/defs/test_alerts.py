@@ -84,18 +84,18 @@ def test_a_red_check_is_told_and_when_it_is_green_again(
     stored.tick()
     source = Source("stocks", "acme", "tape")
 
-    def given_out(events: int) -> None:
+    def given_out(events: int, frame: int) -> None:
         Ledger(spool).flushed(
-            "two", through_frame=0, at=OPEN, frames={}, events={(source, "trade", DAY): events}
+            "two", through_frame=frame, at=OPEN, frames={}, events={(source, "trade", DAY): events}
         )
 
     Ledger(spool).collector_started("two", OPEN)
-    given_out(2)
+    given_out(2, frame=0)
     materialise(stored.instance)
     assert "checks are red" in stored.tick()
     assert "consolidated_feeds:ledger_balances 2026-01-22|trade" in receiver.heard[-1]["message"]
     assert "2 missing" in receiver.heard[-1]["message"]
-    given_out(-2)
+    given_out(-2, frame=1)
     materialise(stored.instance)
     stored.tick()
     assert receiver.heard[-1]["title"].startswith("edc: over: checks are red")

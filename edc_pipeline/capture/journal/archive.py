@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from edc_pipeline.capture.journal.reader import SegmentRead, read_segment
@@ -20,6 +21,8 @@ def retire_segment(spool: Path, collector: str, segment: Segment, *, keep_days: 
     if not keep_days:
         segment.path.unlink(missing_ok=True)
         return
+    if segment.whole_bytes is not None:
+        _cut(segment.path, segment.whole_bytes)
     day = market_day(segment.first_received_at)
     frames = {"first_frame": segment.first_frame, "last_frame": segment.last_frame}
     keep_segment(spool, collector, segment.path, day=day, **frames)
@@ -31,11 +34,18 @@ def retire_recovered(spool: Path, collector: str, read: SegmentRead, *, keep_day
         read.path.unlink(missing_ok=True)
         return
     if read.torn:
-        os.truncate(read.path, read.whole_bytes)
-        fsync_path(read.path)
+        _cut(read.path, read.whole_bytes)
     received_at = read.frames[0].received_at[0]
     segment = Segment(read.path, read.first_frame, read.last_frame, received_at)
     retire_segment(spool, collector, segment, keep_days=keep_days)
+
+
+def _cut(segment: Path, whole_bytes: int) -> None:
+    """Off with what is behind its last whole block: the archive holds no torn file."""
+    with suppress(FileNotFoundError):  # moved already, by a try that got no further
+        if segment.stat().st_size > whole_bytes:
+            os.truncate(segment, whole_bytes)
+            fsync_path(segment)
 
 
 def retire_old_days(spool: Path, today: dt.date, *, keep_days: int) -> list[dt.date]:

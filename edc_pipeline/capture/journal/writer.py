@@ -13,6 +13,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,7 @@ class Segment:
     first_frame: int
     last_frame: int
     first_received_at: int
+    whole_bytes: int | None = None  # behind them: what was never durable, if it could not be cut
 
 
 @dataclass(slots=True)
@@ -230,7 +232,9 @@ class Journal:
             self._done(taken)
 
     def _done(self, taken: list[_Queued]) -> None:
-        self.problem = ""
+        if self.problem:
+            log.info("the disk takes the journal again")
+            self.problem = ""
         del self._unwritten[: len(taken)]
         self._unwritten_bytes -= sum(queued.reads.byte_count for queued in taken)
         self.committed_frame = taken[-1].end - 1
@@ -255,7 +259,7 @@ class Journal:
     def _seal(self) -> None:
         assert self._file is not None
         file, self._file = self._file, None
-        os.close(file.descriptor)
+        file.close()
         self._sealed.append(file.segment(self.committed_frame))
 
     # In the commit's thread; never two at once
@@ -299,12 +303,9 @@ class Journal:
 
     def _abandon(self, file: _OpenSegment) -> None:
         self._file = None
-        try:
+        with suppress(OSError):  # its checksums tell what is torn; it is cut when it is archived
             os.ftruncate(file.descriptor, file.durable_bytes)
-        except OSError:
-            pass  # its checksums tell what is torn
-        finally:
-            os.close(file.descriptor)
+        file.close()
         if file.durable_bytes:
             self._sealed.append(file.segment(self.committed_frame))
 
@@ -319,7 +320,15 @@ class _OpenSegment:
     durable_bytes: int = 0
 
     def segment(self, last_frame: int) -> Segment:
-        return Segment(self.path, self.first_frame, last_frame, self.first_received_at)
+        return Segment(
+            self.path, self.first_frame, last_frame, self.first_received_at, self.durable_bytes
+        )
+
+    def close(self) -> None:
+        # Synced already, or given up: an error of a close says nothing about what is durable, and
+        # has closed the file.
+        with suppress(OSError):
+            os.close(self.descriptor)
 
     def append(self, data: bytes) -> None:
         view, at = memoryview(data), self.durable_bytes

@@ -1,0 +1,222 @@
+"""What collectors received, by their own marks, against what is kept: every frame is accounted for.
+
+Each collector marks every frame it receives in a memory map, which outlives it. The spool, the
+ledger and the daily files are held against these marks, and against what the exchange sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import struct
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.journal.archive import read_archive
+from edc_pipeline.events import content_key
+from edc_pipeline.settings import Settings
+from edc_pipeline.spool.layout import batch_files, days_in
+from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer, read_micro_batch
+from edc_pipeline.spool.quarantine import read_quarantine
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Subscription
+
+COMMIT_S: Final = 0.05
+SYMBOLS: Final = ("SPY", "AAPL", "MSFT", "BRK.B")
+
+# A mark: when the frame was received (ns), its checksum, and whether its commit was acknowledged.
+MARK: Final = struct.Struct("<qIi")
+MARKS: Final = 200_000
+# Before the marks: the collector's name, and since when an fdatasync is under way (ns, 0: none).
+IN_FLIGHT: Final = 56
+
+
+@dataclass(slots=True)
+class Life:
+    """One collector: what it was, what it had received, when it was killed."""
+
+    marks: Path
+    collector: str = ""
+    killed_at: int = 0
+    noise_ms: float = 0.0  # how late this machine woke us up just before
+
+
+@dataclass(slots=True)
+class Account:
+    """What the campaign found. All but the first three must be 0."""
+
+    kills: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    lost_acknowledged: int = 0  # durable by the journal's own word, and gone
+    lost_beyond_commit: int = 0  # received longer than the interval before the kill, and gone
+    twice: int = 0
+    torn: int = 0
+    unaccounted: int = 0  # rows or quarantined frames that no received frame explains, or lacks
+    out_of_balance: list[str] = field(default_factory=list)
+    longest_loss_ms: float = 0.0
+    most_noise_ms: float = 0.0
+
+
+def account_for(settings: Settings, lives: list[Life], truth: Path, account: Account) -> None:
+    """Hold all that is kept against all that was received and sent."""
+    for life in lives:
+        _hold_against_marks(settings.spool, life, account)
+    _hold_spool_together(settings, account)
+    _hold_against_truth(settings.spool, truth, account)
+    _hold_daily_files(settings, account)
+
+
+def _raw_frames(spool: Path) -> dict[str, dict[int, tuple[dict[str, Any], bytes]]]:
+    """Collector → ordinal → (its row, its bytes), from the raw archive."""
+    found: dict[str, dict[int, tuple[dict[str, Any], bytes]]] = {}
+    for segment in read_archive(spool):
+        assert not segment.torn, segment.torn
+        for block in segment.frames:
+            rows = zip(block.received_at, block.lines, block.payloads, strict=True)
+            for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
+                connection = segment.lines[number].connection
+                row = {"connection": connection, "received_at": received_at}
+                found.setdefault(connection.split("/")[0], {})[frame] = row, payload
+    return found
+
+
+def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
+    if not life.marks.exists():
+        return
+    marks = life.marks.read_bytes()
+    if len(marks) < 64 + MARKS * MARK.size:
+        return  # killed before there was room for marks: nothing was received
+    life.collector = marks[:IN_FLIGHT].rstrip(b"\0").decode()
+    (syncing_since,) = struct.unpack_from("<q", marks, IN_FLIGHT)
+    if syncing_since:
+        # Half the interval is the disk's; what it took beyond is its own noise.
+        syncing_ms = (life.killed_at - syncing_since) / 1e6
+        life.noise_ms += max(0.0, syncing_ms - COMMIT_S * 500)
+    kept = _cached_raw(spool).get(life.collector, {})
+    account.most_noise_ms = max(account.most_noise_ms, life.noise_ms)
+    for frame in range(MARKS):
+        received_at, checksum, acknowledged = MARK.unpack_from(marks, 64 + frame * MARK.size)
+        if not received_at:
+            break
+        account.frames_received += 1
+        if frame in kept and zlib.crc32(kept[frame][1]) == checksum:
+            continue
+        account.lost_acknowledged += acknowledged
+        age_ms = (life.killed_at - received_at) / 1e6
+        account.longest_loss_ms = max(account.longest_loss_ms, age_ms)
+        account.lost_beyond_commit += age_ms > COMMIT_S * 1000 + life.noise_ms
+
+
+_raw_cache: dict[Path, dict[str, dict[int, tuple[dict[str, Any], bytes]]]] = {}
+
+
+def _cached_raw(spool: Path) -> dict[str, dict[int, tuple[dict[str, Any], bytes]]]:
+    if spool not in _raw_cache:
+        _raw_cache[spool] = _raw_frames(spool)
+    return _raw_cache[spool]
+
+
+def _hold_spool_together(settings: Settings, account: Account) -> None:
+    """Rows in micro-batches = what the kept frames decode to; the rest of them in quarantine."""
+    spool, ledger = settings.spool, Ledger(settings.spool)
+    rows: Counter[Any] = Counter()
+    for event_type, day in days_in(spool):
+        in_footers: Counter[str] = Counter()
+        for path in batch_files(spool, event_type, day):
+            try:
+                in_footers.update(read_footer(path).rows_by_feed)
+                table = read_micro_batch(path, event_type)
+            except UnreadableBatch:
+                account.torn += 1
+                continue
+            rows.update(
+                (row["connection"], row["frame"], event_type, row["occurrence"])
+                for row in table.select(["connection", "frame", "occurrence"]).to_pylist()
+            )
+        out: Counter[str] = Counter()
+        for source, number in ledger.events_out(event_type, day).items():
+            out[f"{source.vendor}/{source.feed}"] += number
+        if out != in_footers:
+            account.out_of_balance.append(f"{event_type} {day}: {dict(out)} {dict(in_footers)}")
+    account.twice += sum(n - 1 for n in rows.values())
+    expected, unreadable, frames = _what_the_frames_are(spool)
+    account.unaccounted += len(rows.keys() ^ expected)
+    quarantined = Counter((q.connection, q.frame) for q in _all_quarantined(spool))
+    account.twice += sum(n - 1 for n in quarantined.values())
+    account.unaccounted += len(quarantined.keys() ^ unreadable)
+    received = sum(counts.received for counts in ledger.frames().values())
+    if received != frames or not all(c.balanced for c in ledger.frames().values()):
+        account.out_of_balance.append(f"frames: ledger {received}, archive {frames}")
+
+
+def _what_the_frames_are(spool: Path) -> tuple[set[Any], set[Any], int]:
+    decode = VENDORS["tiingo"].decoder(Subscription("iex", SYMBOLS))
+    admission = Admission(7)
+    expected, unreadable, frames = set(), set(), 0
+    for kept in _cached_raw(spool).values():
+        for frame, (row, payload) in kept.items():
+            frames += 1
+            reading = admission.admit(decode(payload, row["received_at"]), row["received_at"])
+            for event in reading.events:
+                expected.add((row["connection"], frame, event.event_type, event.occurrence))
+            if reading.outcome == "quarantined":
+                unreadable.add((row["connection"], frame))
+    return expected, unreadable, frames
+
+
+def _all_quarantined(spool: Path) -> list[Any]:
+    days = [
+        dt.date.fromisoformat(p.name.removeprefix("day="))
+        for p in (spool / "_quarantine").glob("day=*")
+    ]
+    return [frame for day in days for frame in read_quarantine(spool, day)]
+
+
+def _hold_against_truth(spool: Path, truth: Path, account: Account) -> None:
+    """Nothing is kept that the exchange did not send."""
+    sent = set()
+    with truth.open() as lines:
+        for line in lines:
+            told = json.loads(line)
+            body = told.get("body")
+            sent.add(body.encode() if body is not None else base64.b64decode(told["body_base64"]))
+            account.frames_sent += 1
+    for kept in _cached_raw(spool).values():
+        for _, payload in kept.values():
+            if b'"messageType":"A"' in payload.replace(b" ", b"") and payload not in sent:
+                account.unaccounted += 1
+
+
+def _hold_daily_files(settings: Settings, account: Account) -> None:
+    """Every content once in the daily file, and no temporary left."""
+    from edc_pipeline.consolidation import consolidate, verify  # noqa: PLC0415
+
+    decode = VENDORS["tiingo"].decoder(Subscription("iex", SYMBOLS))
+    by_connection: dict[str, Counter[Any]] = {}
+    for kept in _cached_raw(settings.spool).values():
+        for row, payload in kept.values():
+            contents = by_connection.setdefault(row["connection"], Counter())
+            contents.update(map(content_key, decode(payload, row["received_at"]).events))
+    wanted: Counter[Any] = Counter()
+    for contents in by_connection.values():
+        wanted |= contents  # the most that any one connection delivered
+    per_type = Counter(dict.fromkeys(("trade", "quote", "ref_px"), 0))
+    for key, number in wanted.items():
+        per_type[key[0]] += number
+    rows: Counter[str] = Counter()
+    for event_type, day in days_in(settings.spool):
+        made = consolidate(settings.spool, settings.daily, event_type, day)
+        rows[event_type] += made.certificate.rows
+        found = verify(made.path, settings.spool)
+        if not found.ok or not made.certificate.balanced:
+            account.out_of_balance += [f.message for f in found.findings]
+            account.out_of_balance += made.certificate.reasons
+    account.unaccounted += sum(abs(per_type[t] - rows[t]) for t in per_type)
+    account.torn += len(list(settings.daily.rglob(".*.tmp")))
