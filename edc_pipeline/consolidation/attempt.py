@@ -56,7 +56,12 @@ def attempt(
             except OSError as error:
                 raise _not_written(path, error) from error
         with watch.stage("verify", written.rows):
-            fault = read_back(temporary, plan.event_type, plan.day, written.digests, wish.order)
+            try:
+                fault = read_back(temporary, plan.event_type, plan.day, written.digests, wish.order)
+            # HDF5, h5py and PyTables have many for a disk that refuses: a RuntimeError for a close,
+            # a NoSuchNodeError for what could not be read, an UnImplemented without columns.
+            except (OSError, RuntimeError, LookupError, ValueError, AttributeError) as error:
+                raise _not_written(path, error) from error
             if fault:
                 raise _not_written(path, fault)
             try:

@@ -6,6 +6,7 @@ No row is read here.
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import hashlib
 import os
 import sqlite3
@@ -132,6 +133,14 @@ def _replaces_some_of(held: set[str], path: Path) -> bool:
 
 
 def put_aside(path: Path, error: Exception, rows: int | None = None) -> SetAside:
+    """A micro-batch that is damaged. `CannotConsolidate` where nobody knows, since the disk did not
+    hand it out: a file made without it would hold less than the one that it replaces."""
+    if (refusal := _refusal_behind(error)) is not None:
+        raise CannotConsolidate(
+            f"{path} cannot be read ({refusal.strerror}): try again. A daily file made before"
+            " stays. If it cannot be read for good, move it out of the spool: the day's file is"
+            " then made without it, and tells what is missing"
+        ) from error
     try:
         described = describe(path, 0)
         size, digest = described.bytes, described.sha256
@@ -140,6 +149,16 @@ def put_aside(path: Path, error: Exception, rows: int | None = None) -> SetAside
     return SetAside(
         name=path.name, reason=reason_of(error, path), rows=rows, bytes=size, sha256=digest
     )
+
+
+def _refusal_behind(error: BaseException | None) -> OSError | None:
+    """What the system itself refused has a number; what a library says of a damaged file has none.
+    Arrow has words of its own, and ends them with the system's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno and error.errno != errno.ENOENT:
+            return OSError(error.errno, os.strerror(error.errno))
+        error = error.__cause__
+    return None
 
 
 def is_what_was_read(standing: Certificate, spool: Path) -> bool:

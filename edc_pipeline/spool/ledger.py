@@ -136,8 +136,9 @@ class Ledger:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         make_durable_folder(self.path.parent)
-        connection = sqlite3.connect(self.path, timeout=30.0)
+        connection = None
         try:
+            connection = sqlite3.connect(self.path, timeout=30.0)
             # Not WAL: its index is a file mapped into memory, and on a full disk a write to that
             # killed the collector (SIGBUS, seen on a tmpfs). A rollback journal fails in words.
             connection.execute("PRAGMA journal_mode=TRUNCATE")
@@ -145,11 +146,12 @@ class Ledger:
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             # SQLite says what is the matter, and not with which file.
-            raise sqlite3.OperationalError(f"{self.path}: {error}") from error
+            raise type(error)(f"{self.path}: {error}") from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     # What the collector writes
 

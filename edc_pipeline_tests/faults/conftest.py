@@ -16,4 +16,4 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def faults(library: Path, tmp_path: Path) -> shim.Faults:
-    return shim.Faults(library, tmp_path / "rules")
+    return shim.Faults(library, shim.room_for_rules(tmp_path / "rules"))

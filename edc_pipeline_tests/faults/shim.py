@@ -78,12 +78,16 @@ def build(folder: Path) -> Path:
     return library
 
 
+def room_for_rules(path: Path) -> Path:
+    path.write_bytes(bytes(_RULES * _RULE.size))
+    return path
+
+
 class Faults:
     """The rules of the processes that were started with `environ`."""
 
     def __init__(self, library: Path, rules: Path) -> None:
-        with rules.open("w+b") as file:
-            file.truncate(_RULES * _RULE.size)
+        with rules.open("r+b") as file:
             self._rules = mmap.mmap(file.fileno(), 0)
         self.environ = {"LD_PRELOAD": str(library), "FAULTS_RULES": str(rules)}
 

@@ -1,0 +1,286 @@
+"""Each single call of a piece of work is refused once: the first write, the second, the third …
+
+    python -m edc_pipeline_tests.faults.each_call flush|consolidate|recover FOLDER EVERY
+
+With an EVERY above 1 only each so-many-th is. Runs with the shim, and sets its rules itself: they
+are lifted while it looks at what was left. The last line that it prints is a JSON object: how many
+calls were refused, and what was wrong after any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import shutil
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.journal.archive import read_archive
+from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
+from edc_pipeline.capture.queues import Queues
+from edc_pipeline.capture.recovery import recover
+from edc_pipeline.cli import main as edc
+from edc_pipeline.consolidation import consolidate, daily_file, read_certificate, verify
+from edc_pipeline.consolidation.seal import broken_seal
+from edc_pipeline.settings import Capture
+from edc_pipeline.spool.layout import batch_files, days_in, journal_folder, segment_name
+from edc_pipeline.spool.ledger import FrameCounts, Ledger, Source
+from edc_pipeline.spool.micro_batch import read_micro_batch
+from edc_pipeline.spool.quarantine import read_quarantine
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
+from edc_pipeline_tests.faults.shim import CALLS, Fault, Faults
+
+EVERY_CALL: Final = tuple(CALLS)
+MOST: Final = 400  # calls of a kind; none of this makes as many
+SOURCE: Final = Source("stocks", "tiingo", "iex")
+COLLECTOR: Final = "20260122T143000Z-aaaaaa"
+CONNECTION: Final = f"{COLLECTOR}/stocks/0"
+
+
+class Work(ABC):
+    """Something that is done in `folder`, and what must hold after it was refused."""
+
+    calls: ClassVar[dict[str, tuple[str, ...]]]  # by path
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """All that is there before."""
+
+    @abstractmethod
+    def do(self) -> str:
+        """Do it; returns what was refused, in words, or nothing. What it raises is a finding."""
+
+    @abstractmethod
+    def wrong_after_refusal(self, words: str) -> str: ...
+
+    @abstractmethod
+    def wrong_in_the_end(self) -> str: ...
+
+
+def messages() -> list[bytes]:
+    """Thirty trades, and among them one frame that is unreadable and one that is control."""
+    rows = [["T", "", OPEN + i, "spy", *[None] * 5, 100 + i, 1, None, *[0] * 4] for i in range(30)]
+    good = [
+        json.dumps({"messageType": "A", "service": "iex", "data": row}).encode() for row in rows
+    ]
+    beat = b'{"response":{"code":200,"message":"HeartBeat"},"messageType":"H"}'
+    return [*good[:10], b"rubbish", *good[10:], beat]
+
+
+class Flush(Work):
+    calls: ClassVar = dict.fromkeys(("/_ledger.sqlite", "/event_type=", "/_quarantine"), EVERY_CALL)
+
+    def prepare(self) -> None:
+        Ledger(self.folder).collector_started(COLLECTOR, OPEN)
+        self.queues, admission = Queues(), Admission(36_500)
+        decode = VENDORS["tiingo"].decoder(Subscription("iex", ("SPY",)))
+        for number, payload in enumerate(messages()):
+            reading = admission.admit(decode(payload, OPEN + number), OPEN + number)
+            self.queues.put(number, SOURCE, CONNECTION, reading, payload, OPEN + number)
+        self.waiting = self.queues.take()
+
+    def do(self) -> str:
+        try:
+            flush(self.folder, COLLECTOR, self.waiting, OPEN)
+        except Exception as error:  # the flusher takes any, and tries again
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def wrong_after_refusal(self, words: str) -> str:
+        named = any(name in words for name in (str(self.folder), "_ledger.sqlite"))
+        return "" if named else f"it does not say where: {words}"
+
+    def wrong_in_the_end(self) -> str:
+        return wrong_in(self.folder)
+
+
+def wrong_in(spool: Path) -> str:
+    """The spool holds all of `messages` once, and nothing else."""
+    ledger, number = Ledger(spool), len(messages())
+    counts = ledger.frames()[SOURCE]
+    size = sum(map(len, messages()))
+    if counts != FrameCounts(number, number - 2, 1, 1, size):
+        return f"frames: {counts}"
+    rows = sorted(
+        row["frame"]
+        for event_type, day in days_in(spool)
+        for path in batch_files(spool, event_type, day)
+        for row in read_micro_batch(path, event_type).to_pylist()
+    )
+    if rows != [i for i in range(number - 1) if i != 10]:
+        return f"rows: {rows}"
+    if ledger.events_out("trade", DAY) != {SOURCE: number - 2}:
+        return f"events: {ledger.events_out('trade', DAY)}"
+    if [q.payload for q in read_quarantine(spool, DAY)] != [b"rubbish"]:
+        return "quarantine"
+    left = [str(path) for path in spool.rglob(".*.tmp")]
+    return f"left behind: {left}" if left else ""
+
+
+class Recover(Work):
+    """What a collector that died left in its journal."""
+
+    calls: ClassVar = {"/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
+
+    def prepare(self) -> None:
+        self.spool = self.folder / "spool"
+        Ledger(self.spool).collector_started(COLLECTOR, OPEN)
+        line = Line(
+            number=0,
+            name=SOURCE.name,
+            vendor=SOURCE.vendor,
+            feed=SOURCE.feed,
+            connection=CONNECTION,
+            symbols=("SPY",),
+            options={"threshold_level": 0},
+            asset_classes={},
+        )
+        received = messages()
+        folder = journal_folder(self.spool, COLLECTOR)
+        folder.mkdir(parents=True)
+        for first in range(0, len(received), 8):
+            of_segment = received[first : first + 8]
+            times = [OPEN + first + i for i in range(len(of_segment))]
+            block = encode_frames(Frames(first, times, [0] * len(of_segment), of_segment))
+            data = encode_line(line) + block
+            last = first + 8 >= len(received)
+            (folder / segment_name(first)).write_bytes(data + b"torn" * last)
+
+    def do(self) -> str:
+        try:
+            recover(self.spool, Capture(horizon_days=36_500, flush_rows=5), lambda: OPEN)
+        except Exception as error:  # told by `edc`, and done again at the next start
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def wrong_after_refusal(self, words: str) -> str:
+        return ""
+
+    def wrong_in_the_end(self) -> str:
+        if journal_folder(self.spool, COLLECTOR).exists():
+            return "the journal's folder is still there"
+        kept = [
+            payload
+            for segment in read_archive(self.spool)
+            for block in segment.frames
+            for payload in block.payloads
+        ]
+        if kept != messages():
+            return f"archive: {len(kept)} frames"
+        return wrong_in(self.spool)
+
+
+class Consolidate(Work):
+    """A day's file anew, where a former one stands."""
+
+    calls: ClassVar = {"/daily/": EVERY_CALL, "/spool/": ("read",)}
+
+    def prepare(self) -> None:
+        self.spool, self.daily = self.folder / "spool", self.folder / "daily"
+        rows = frames([[event(ts_event=OPEN + i, price=i / 7)] for i in range(400)])
+        write_batches(self.spool, [rows[:200]])
+        consolidate(self.spool, self.daily, "trade", DAY)
+        write_batches(self.spool, [rows[200:]], first_number=1)
+        self.path = daily_file(self.daily, "trade", DAY)
+        self.former = self.path.read_bytes()
+
+    def do(self) -> str:
+        words = f"consolidate --spool {self.spool} --out {self.daily} --day {DAY} --type trade"
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                edc(words.split())
+            except SystemExit as ended:
+                self.code = ended.code or 0
+        return said.getvalue() if self.code else ""
+
+    def wrong_after_refusal(self, words: str) -> str:
+        if self.code != 1:
+            return f"exit {self.code}: {words}"
+        if len(words.split()) < 3:
+            return f"it does not say why: {words!r}"
+        if self.path.read_bytes() == self.former:
+            return ""
+        if not broken_seal(self.path) and read_certificate(self.path).rows == 400:
+            return ""  # it was in place already, whole; or the ledger alone could not be read
+        return f"the former file is gone: {words}"
+
+    def wrong_in_the_end(self) -> str:
+        found = verify(self.path, self.spool)
+        if not found.ok or read_certificate(self.path).rows != 400:
+            return f"{[f.message for f in found.findings]}"
+        left = [p.name for p in self.daily.iterdir() if p.name.endswith((".tmp", ".scratch"))]
+        return f"left behind: {left}" if left else ""
+
+
+def each_call(
+    make: Callable[[Path], Work], folder: Path, faults: Faults, every: int
+) -> Iterator[dict[str, Any]]:
+    for path, calls in make(folder).calls.items():
+        for call in calls:
+            for number in range(MOST):
+                fault = Fault("EIO", (call,), path, after=number * every, times=1)
+                found = once(make(folder / "work"), fault, faults)
+                if found is None:
+                    break
+                yield {"fault": f"{call} {number * every + 1} of *{path}*", "wrong": found}
+
+
+def once(work: Work, fault: Fault, faults: Faults) -> str | None:
+    """What is wrong after this fault; None where it strikes nothing."""
+    shutil.rmtree(work.folder, ignore_errors=True)
+    work.folder.mkdir()
+    work.prepare()
+    with faults.inject(fault) as [struck]:
+        try:
+            refused = work.do()
+        except Exception:
+            return traceback.format_exc()
+    if not struck.times:
+        return None
+    wrong = ""
+    if refused:
+        wrong = work.wrong_after_refusal(refused)
+        again = work.do()
+        wrong = wrong or (again and f"not on the next try: {again}")
+    return wrong or work.wrong_in_the_end()
+
+
+WORKS: Final[dict[str, Callable[[Path], Work]]] = {
+    "flush": Flush,
+    "consolidate": Consolidate,
+    "recover": Recover,
+}
+    "flush": Flush,
+    "consolidate": Consolidate,
+    "recover": Recover,
+}
+
+
+def main() -> None:
+    logging.disable()
+    faults = Faults(Path(os.environ["LD_PRELOAD"]), Path(os.environ["FAULTS_RULES"]))
+    refused, wrong = 0, []
+    work, folder, every = sys.argv[1:]
+    for found in each_call(WORKS[work], Path(folder), faults, int(every)):
+        refused += 1
+        wrong += [f"{found['fault']}: {found['wrong']}"] if found["wrong"] else []
+    print(json.dumps({"refused": refused, "wrong": wrong}))
+
+
+if __name__ == "__main__":
+    main()
