@@ -265,10 +265,6 @@ WORKS: Final[dict[str, Callable[[Path], Work]]] = {
     "consolidate": Consolidate,
     "recover": Recover,
 }
-    "flush": Flush,
-    "consolidate": Consolidate,
-    "recover": Recover,
-}
 
 
 def main() -> None:
