@@ -198,7 +198,8 @@ class Ledger:
             if through_frame <= _flushed_frame(db, collector):
                 frames, events = {}, {}
             db.execute(
-                "UPDATE collectors SET flushed_frame = ?, flushed_at = ? WHERE collector = ?",
+                "UPDATE collectors SET flushed_frame = max(flushed_frame, ?), flushed_at = ?"
+                " WHERE collector = ?",
                 (through_frame, at, collector),
             )
             db.executemany(

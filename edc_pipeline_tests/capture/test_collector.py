@@ -239,6 +239,24 @@ def test_a_row_limit_and_a_time_limit_flush(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_a_flusher_that_breaks_ends_capture_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once ended in silence, and capture went on and kept nothing but the journal."""
+
+    async def scenario() -> None:
+        async with Exchange(scripted(500, 1)) as exchange:
+            settings = settings_for(exchange, tmp_path, stocks=STOCKS)
+            collector = Collector(settings, "c1")
+            monkeypatch.setattr(collector._flusher, "_is_due", lambda: 1 // 0)
+            await asyncio.wait_for(collector.run(asyncio.Event()), 30)
+            assert "ZeroDivisionError" in "; ".join(collector.gave_up)
+            assert len(rows_in(settings.spool)) == sum(collector.report().events.values())
+            ledger_adds_up(settings)
+
+    run(scenario)
+
+
 def test_a_disk_that_refuses_stops_the_intake_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,76 @@ def test_a_disk_that_refuses_loses_nothing(
     asyncio.run(scenario())
 
 
+def test_what_could_not_be_cut_off_is_cut_when_it_is_archived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a commit reaches the disk, and the cut behind a failed commit fails as well."""
+    real = os.pwrite
+
+    def half(fd: int, data: memoryview, at: int) -> int:
+        real(fd, data[: len(data) // 2], at)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def scenario() -> list[Segment]:
+        journal = Journal(tmp_path, "c")
+        journal.new_line(LINE)
+        append(journal, 5)
+        await journal.commit()
+        append(journal, 5)
+        with monkeypatch.context() as below:
+            below.setattr(os, "pwrite", half)
+            below.setattr(os, "ftruncate", refused)
+            committing = asyncio.create_task(journal.commit())
+            await asyncio.sleep(0.1)
+            assert journal.problem
+        await committing
+        await journal.close()
+        return journal.take_sealed()
+
+    segments = asyncio.run(scenario())
+    assert [read_segment(s.path).torn != "" for s in segments] == [True, False]
+    for segment in segments:
+        retire_segment(tmp_path, "c", segment, keep_days=7)
+    kept = list(read_archive(tmp_path))
+    assert [read.frame_count for read in kept] == [5, 5]
+    assert not any(read.torn for read in kept)
+
+
+def test_a_segment_whose_move_was_not_made_durable_is_archived_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> Segment:
+        journal = Journal(tmp_path, "c")
+        journal.new_line(LINE)
+        append(journal, 5)
+        await journal.close()
+        (segment,) = journal.take_sealed()
+        return segment
+
+    segment = asyncio.run(scenario())
+    spool = tmp_path / "archive"
+    retire_segment(spool, "c", segment, keep_days=7)  # the folders are there now
+    (moved,) = read_archive(spool)
+    moved.path.rename(segment.path)
+
+    def refused(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as below:
+        below.setattr(os, "fsync", refused)
+        with pytest.raises(OSError, match="Input/output"):
+            retire_segment(spool, "c", segment, keep_days=7)
+    assert not segment.path.exists()
+    retire_segment(spool, "c", segment, keep_days=7)
+    assert [read.frame_count for read in read_archive(spool)] == [5]
+    moved.path.unlink()
+    with pytest.raises(FileNotFoundError):  # gone for good is no success
+        retire_segment(spool, "c", segment, keep_days=7)
+
+
 def test_a_real_full_disk_is_waited_out(tmp_path: Path) -> None:
     """A file system of 1 MB, where root may mount one."""
     import subprocess  # noqa: PLC0415

@@ -15,7 +15,7 @@ from typing import Any, Self
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.status import read_status
 from edc_pipeline_tests.cli.calling import environment
-from edc_pipeline_tests.crash.account import Account, Life
+from edc_pipeline_tests.crash.account import MARK, Account, Life
 from edc_pipeline_tests.faults.shim import Faults
 
 PATIENCE_S = 30.0
@@ -28,9 +28,10 @@ class Capturing:
         self.life = Life(folder / f"marks-{number}", killed_at=2**62)
         self.log = folder / f"log-{number}"
         self._spool = settings.spool
-        config = folder / "feeds.yaml"
-        config.write_text(json.dumps(settings.model_dump(mode="json", exclude_defaults=True)))
-        words = [str(self.life.marks), "capture", "--config", str(config), "--json"]
+        self.folder = folder
+        self.config = folder / "feeds.yaml"
+        self.config.write_text(json.dumps(settings.model_dump(mode="json", exclude_defaults=True)))
+        words = [str(self.life.marks), "capture", "--config", str(self.config), "--json"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edc_pipeline_tests.faults.life", *words],
@@ -61,6 +62,15 @@ class Capturing:
     @property
     def frames(self) -> int:
         return sum(feed["frames"] for feed in self.status.get("feeds", ()))
+
+    @property
+    def has_received(self) -> bool:
+        """By its marks, which no fault is below."""
+        try:
+            marks = self.life.marks.read_bytes()[64 : 64 + MARK.size]
+        except FileNotFoundError:
+            return False
+        return any(marks)
 
     def until(self, what: Callable[[], object], told: str) -> None:
         end = time.monotonic() + PATIENCE_S

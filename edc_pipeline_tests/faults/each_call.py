@@ -134,7 +134,7 @@ def wrong_in(spool: Path) -> str:
 class Recover(Work):
     """What a collector that died left in its journal."""
 
-    calls: ClassVar = {"/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
+    calls: ClassVar = {"/work/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
 
     def prepare(self) -> None:
         self.spool = self.folder / "spool"
@@ -187,7 +187,7 @@ class Recover(Work):
 class Consolidate(Work):
     """A day's file anew, where a former one stands."""
 
-    calls: ClassVar = {"/daily/": EVERY_CALL, "/spool/": ("read",)}
+    calls: ClassVar = {"/work/daily/": EVERY_CALL, "/work/spool/": ("read",)}
 
     def prepare(self) -> None:
         self.spool, self.daily = self.folder / "spool", self.folder / "daily"

@@ -6,9 +6,11 @@ says what refuses and where, and goes on by itself; at the end every frame is ac
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edc_pipeline_tests.cli.calling import edc
 from edc_pipeline_tests.crash.account import Account, account_for
 from edc_pipeline_tests.crash.campaign import exchange, settings_of
 from edc_pipeline_tests.faults.capturing import Capturing, right
@@ -16,6 +18,8 @@ from edc_pipeline_tests.faults.shim import Fault, Faults
 
 SEED = 3
 RATE = 600
+WAITING_ROWS = 1_500
+STILL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +65,17 @@ def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_fram
     truth, account = tmp_path / "truth.jsonl", Account()
     with exchange(truth, SEED, RATE, rubbish="2%") as port:
         settings = settings_of(tmp_path, port)
-        often = settings.capture.model_copy(update={"segment_mib": 0.01})
-        settings = settings.model_copy(update={"capture": often})
+        rules = {"segment_mib": 0.01, "waiting_rows": WAITING_ROWS}
+        settings = settings.model_copy(
+            update={"capture": settings.capture.model_copy(update=rules)}
+        )
         with Capturing(settings, tmp_path, 1, faults) as capturing:
             capturing.until(lambda: capturing.status.get("micro_batches"), "it began")
             for place, fault in refusals():
                 _is_told_and_waited_out(capturing, faults, place, fault)
             for fault in nuisances():
                 _is_borne(capturing, faults, fault)
+            _takes_no_more_than_may_wait(capturing, faults)
             capturing.asked_to_end()
             assert capturing.ended() == 0, capturing.said[-2000:]
     assert not capturing.tracebacks()
@@ -97,3 +104,26 @@ def _is_borne(capturing: Capturing, faults: Faults, fault: Fault) -> None:
         capturing.until(lambda: struck.times, f"{fault}: strikes")
     capturing.until_flushed(f"{fault}: lifted")
     assert "ERROR" not in capturing.said[before:], fault
+
+
+def _takes_no_more_than_may_wait(capturing: Capturing, faults: Faults) -> None:
+    """A disk that takes no byte of the spool's: the sockets are no longer read, and `edc status`
+    says why. When it takes some again, so does capture."""
+
+    def stands_still() -> bool:
+        frames = capturing.frames
+        time.sleep(STILL_S)
+        return capturing.frames == frames
+
+    full = [
+        Fault("ENOSPC", ("write",), f"/{name}") for name in ("event_type=", "_ledger", "_journal")
+    ]
+    with faults.inject(*full):
+        capturing.until(lambda: "No space" in capturing.status.get("disk_problem", ""), "full")
+        capturing.until(stands_still, "the intake stops")
+        assert capturing.status["waiting_rows"] >= WAITING_ROWS
+        shown = edc("status", cwd=capturing.folder, EDC_CONFIG=str(capturing.config))
+        assert "the disk refuses: " in shown.out, shown
+        frames = capturing.frames
+    capturing.until(lambda: capturing.frames > frames, "the intake goes on")
+    capturing.until_flushed("room again")

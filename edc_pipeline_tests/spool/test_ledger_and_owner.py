@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edc_pipeline.events import EventType
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Ledger, Source
 from edc_pipeline.spool.owner import Owner, SpoolIsOwned, current_owner, own_spool
 from edc_pipeline.spool.quarantine import QuarantinedFrame, read_quarantine, write_quarantine
@@ -47,6 +48,26 @@ def test_flushes_add_up_over_collectors_feeds_and_days(tmp_path: Path) -> None:
     assert all(counts.balanced for counts in ledger.frames().values())
     assert ledger.events_out("trade", DAY) == {STOCKS: 28, COINS: 20}
     assert ledger.events_out("quote", DAY) == {}
+
+
+def test_a_flush_that_is_told_again_is_counted_once(tmp_path: Path) -> None:
+    """A commit that says EIO may stand: the flusher tells it again, and what comes behind it."""
+    ledger = Ledger(tmp_path)
+    ledger.collector_started("a", 1)
+    counts, gap = FrameCounts(10, 7, 2, 1, 100), Gap(STOCKS, "", 100, 200, None, "closed", "cut")
+    for through in (9, 9, 19, 9):
+        ledger.flushed(
+            "a",
+            through_frame=through,
+            at=through,
+            frames={(STOCKS, DAY): counts},
+            events={(STOCKS, "trade", DAY): 7},
+            gaps=[gap],
+        )
+    assert ledger.frames() == {STOCKS: counts + counts}
+    assert ledger.events_out("trade", DAY) == {STOCKS: 14}
+    assert ledger.flushed_frame("a") == 19
+    assert ledger.gaps() == [gap]
 
 
 def test_a_gap_opens_and_closes_in_one_entry(tmp_path: Path) -> None:
@@ -163,15 +184,15 @@ def test_a_ledger_on_a_read_only_disk_is_read(tmp_path: Path, left_by: str) -> N
 
 def test_many_threads_write_one_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.collector_started("a", 1)
+    collectors = ("a", "b", "c", "d")
 
-    def add() -> None:
-        for _ in range(10):
-            ledger.flushed(
-                "a", through_frame=0, at=0, frames={}, events={(STOCKS, "trade", DAY): 1}
-            )
+    def add(collector: str) -> None:
+        ledger.collector_started(collector, 1)
+        for frame in range(10):
+            events: dict[tuple[Source, EventType, dt.date], int] = {(STOCKS, "trade", DAY): 1}
+            ledger.flushed(collector, through_frame=frame, at=0, frames={}, events=events)
 
-    threads = [threading.Thread(target=add) for _ in range(4)]
+    threads = [threading.Thread(target=add, args=(name,)) for name in collectors]
     for thread in threads:
         thread.start()
     for thread in threads:
