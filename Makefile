@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install dev demo chart test crash bench-capture bench-consolidation bench-reading soak lint pictures clean
+.PHONY: help install dev demo chart test crash faults bench-capture bench-consolidation bench-reading soak lint pictures clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -38,6 +38,13 @@ lint: $(VENV)/.dev
 # kill -9 at random instants, then account for every frame: make crash KILLS=2000 SEED=7
 crash: $(VENV)/.dev
 	@$(BIN)/python -m edc_pipeline_tests.crash.campaign --kills $(or $(KILLS),2000) $(if $(SEED),--seed $(SEED))
+
+# A disk that refuses, cuts short and dawdles below SQLite, Arrow and Python, at random, then an
+# account of every frame; before it each single call of flush, recovery and consolidation refused
+# once. Linux, with a C compiler: make faults SECONDS=600 SEED=7
+faults: $(VENV)/.dev
+	@$(BIN)/python -m edc_pipeline_tests.faults.each_call
+	@$(BIN)/python -m edc_pipeline_tests.faults.campaign --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 # Capture beside a plain implementation, as ratios. More rounds: make bench-capture ARGS="--rounds 7"
 bench-capture: $(VENV)/.core

@@ -3,7 +3,8 @@ writes half, refuses or dawdles, a clock that jumps. Nothing is lost, and all of
 
 The file systems are a tmpfs and an ext4 in a file, mounted where root may; short writes, EIO and
 slow fsyncs are put between Python and the kernel (`os.pwrite`, `os.fdatasync`, `os.fsync`), so they
-reach the journal and every durable file, and not the C code of SQLite and Arrow.
+reach the journal and every durable file, and not the C code of SQLite and Arrow: for those, see
+`edc_pipeline_tests/faults`.
 """
 
 from __future__ import annotations

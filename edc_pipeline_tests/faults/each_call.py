@@ -1,9 +1,9 @@
 """Each single call of a piece of work is refused once: the first write, the second, the third …
 
-    python -m edc_pipeline_tests.faults.each_call flush|consolidate|recover FOLDER EVERY
+    python -m edc_pipeline_tests.faults.each_call
 
-With an EVERY above 1 only each so-many-th is. Runs with the shim, and sets its rules itself: they
-are lifted while it looks at what was left. The last line that it prints is a JSON object: how many
+Flush, recovery and consolidation are done in a process of their own below which the shim is. That
+process sets its rules itself: they are lifted while it looks at what was left. It prints how many
 calls were refused, and what was wrong after any of them.
 """
 
@@ -15,7 +15,9 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -38,8 +40,9 @@ from edc_pipeline.spool.micro_batch import read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
-from edc_pipeline_tests.faults.shim import CALLS, Fault, Faults
+from edc_pipeline_tests.faults.shim import CALLS, Fault, Faults, build, room_for_rules, why_not
 
 EVERY_CALL: Final = tuple(CALLS)
 MOST: Final = 400  # calls of a kind; none of this makes as many
@@ -267,15 +270,52 @@ WORKS: Final[dict[str, Callable[[Path], Work]]] = {
 }
 
 
-def main() -> None:
+def refuse_each(work: str, folder: Path, every: int) -> Any:
+    """Do it in a process below which the shim is; returns what that found."""
+    faults = Faults(build(folder), room_for_rules(folder / "rules"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "edc_pipeline_tests.faults.each_call",
+            work,
+            str(folder),
+            str(every),
+        ],
+        env=environment(**faults.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _below_the_shim(work: str, folder: Path, every: int) -> None:
     logging.disable()
     faults = Faults(Path(os.environ["LD_PRELOAD"]), Path(os.environ["FAULTS_RULES"]))
     refused, wrong = 0, []
-    work, folder, every = sys.argv[1:]
-    for found in each_call(WORKS[work], Path(folder), faults, int(every)):
+    for found in each_call(WORKS[work], folder, faults, every):
         refused += 1
         wrong += [f"{found['fault']}: {found['wrong']}"] if found["wrong"] else []
     print(json.dumps({"refused": refused, "wrong": wrong}))
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        work, folder, every = sys.argv[1:]
+        _below_the_shim(work, Path(folder), int(every))
+        return
+    if why := why_not():
+        sys.exit(why)
+    wrong = 0
+    for work in WORKS:
+        with tempfile.TemporaryDirectory(prefix="edc-each-call-") as folder:
+            found = refuse_each(work, Path(folder), 1)
+        print(f"{work}: {found['refused']} calls refused, wrong: {found['wrong']}", flush=True)
+        wrong += len(found["wrong"])
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

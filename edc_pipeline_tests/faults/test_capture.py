@@ -65,7 +65,7 @@ def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_fram
     truth, account = tmp_path / "truth.jsonl", Account()
     with exchange(truth, SEED, RATE, rubbish="2%") as port:
         settings = settings_of(tmp_path, port)
-        rules = {"segment_mib": 0.01, "waiting_rows": WAITING_ROWS}
+        rules = {"segment_mib": 0.01, "waiting_rows": WAITING_ROWS, "flush_seconds": 0.05}
         settings = settings.model_copy(
             update={"capture": settings.capture.model_copy(update=rules)}
         )
