@@ -22,9 +22,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from edc_pipeline.capture.journal.blocks import Frames, encode_frames
+from edc_pipeline.capture.journal.blocks import Reads
 
 GROUP = 1_000
+READ = 20  # frames that a socket brings at once
 RECEIVED_AT = 1_769_101_200_000_000_000
 TRADE = (
     b'{"messageType":"A","service":"iex","data":["T","2026-01-22T12:00:00.%09d-05:00",'
@@ -47,9 +48,11 @@ def frames(groups: int) -> Groups:
 def ours(path: Path, groups: Groups) -> None:
     with path.open("wb", buffering=0) as file:
         for number, payloads in enumerate(groups):
-            stamps = [RECEIVED_AT + number] * len(payloads)
-            lines = [0] * len(payloads)
-            file.write(encode_frames(Frames(number * GROUP, stamps, lines, payloads)))
+            reads = Reads()
+            for start in range(0, len(payloads), READ):
+                read = payloads[start : start + READ]
+                reads.add(0, RECEIVED_AT + number, read, sum(map(len, read)))
+            file.write(reads.encode(number * GROUP))
             os.fdatasync(file.fileno())
 
 

@@ -135,7 +135,7 @@ class Reads:
 
     def encode(self, first_frame: int) -> bytes:
         """One block."""
-        received_at, lines, counts = np.array(self._reads, np.int64).T
+        received_at, lines, counts = np.array(self._reads, np.int64).reshape(-1, 3).T
         body = b"".join(
             (
                 np.repeat(received_at.astype(_I64), counts).tobytes(),
