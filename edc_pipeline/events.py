@@ -190,42 +190,46 @@ def number_occurrences(events: Sequence[AnyEvent]) -> None:
 
 
 def occurrences(
-    places: Sequence[int],
+    places: NDArray[np.int64],
     numbers: Mapping[str, NDArray[Any]],
     coded: Mapping[str, Coded],
     texts: Mapping[str, list[str]],
 ) -> NDArray[np.int32]:
-    """What `number_occurrences` gives, of columns without infinities: `places` tells of which frame
-    each row is. Constant columns, whatever they are, make no difference."""
-    found = np.zeros(len(places), np.int32)
-    if len(set(places)) == len(places):
+    """What `number_occurrences` gives, of columns without infinities: `places`, which ascend, tell
+    of which frame each row is. Constant columns, whatever they are, make no difference."""
+    count = len(places)
+    found = np.zeros(count, np.int32)
+    if not (places[1:] == places[:-1]).any():
         return found
-    whole = [values for values in numbers.values() if values.dtype.kind != "f"]
     floats = np.array([values for values in numbers.values() if values.dtype.kind == "f"])
     # Nothing else is infinite, so that stands for NaN, which equals nothing; −0.0 + 0.0 is 0.0.
-    floats = np.where(np.isnan(floats), np.inf, floats) + 0.0
-    # Nearly every row differs from all others in these, and so in one number made of them.
+    floats[np.isnan(floats)] = np.inf
+    floats += 0.0
+    whole = [values for values in numbers.values() if values.dtype.kind != "f"]
     whole += [column.codes for column in coded.values()]
-    mixed = np.array(places)
-    for values in (*whole, *floats.view(np.int64)):
+    columns = [places, *whole, *floats.view(np.int64)]
+    # Nearly every row differs from all others in these, and so in one number made of them.
+    mixed = places
+    for values in columns[1:]:
         mixed = mixed * _MIXES + values
-    order = np.argsort(mixed)
+    ordered = np.sort(mixed)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return found
+    order = mixed.argsort(stable=True)
     ordered = mixed[order]
     alike = ordered[1:] == ordered[:-1]
-    if not alike.any():
+    ones, others = order[1:][alike], order[:-1][alike]
+    pairs = list(zip(ones.tolist(), others.tolist(), strict=True))
+    if all((values[ones] == values[others]).all() for values in columns) and all(
+        said[one] == said[other] for said in texts.values() for one, other in pairs
+    ):
+        numbered = np.arange(count)
+        first = np.where(np.concatenate(([True], ~alike)), numbered, 0)
+        found[order] = numbered - np.maximum.accumulate(first)
         return found
-    doubtful = np.zeros(len(places), bool)
-    doubtful[order[1:][alike]] = doubtful[order[:-1][alike]] = True
-    rows = np.flatnonzero(doubtful)
-    looked_at = rows.tolist()
-    keys = zip(
-        [places[row] for row in looked_at],
-        *(values[rows].tolist() for values in (*whole, *floats)),
-        *([column[row] for row in looked_at] for column in texts.values()),
-        strict=True,
-    )
     seen: dict[tuple[object, ...], int] = {}
-    for row, key in zip(looked_at, keys, strict=True):
+    for row in sorted({row for pair in pairs for row in pair}):
+        key = *(int(v[row]) for v in columns), *(said[row] for said in texts.values())
         found[row] = copies = seen.get(key, 0)
         seen[key] = copies + 1
     return found
@@ -274,9 +278,9 @@ def all_storable(
 
     False may be said of rows that pass: then they are looked at one by one.
     """
-    for values in numbers.values():
-        if values.dtype.kind == "f" and np.isinf(values).any():
-            return False
+    floats = [values for values in numbers.values() if values.dtype.kind == "f"]
+    if np.isinf(np.concatenate(floats)).any():
+        return False
     seqs = numbers.get("seq")
     if seqs is not None and seqs.min() < -1:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -89,22 +90,26 @@ def test_copies_in_one_frame_are_numbered_from_zero(frame: list[AnyEvent]) -> No
             st.sampled_from(["SPY", "QQQ"]),
             st.sampled_from([0.0, -0.0, 1.5, NAN, float("nan")]),
             st.integers(NOON, NOON + 1),
+            st.sampled_from(["", "7"]),
         ),
         min_size=1,
         max_size=20,
     )
 )
 def test_copies_are_numbered_in_columns_as_they_are_in_frames(
-    rows: list[tuple[int, str, float, int]],
+    rows: list[tuple[int, str, float, int, str]],
 ) -> None:
+    rows.sort(key=itemgetter(0))
     placed = [
-        (place, trade(symbol=symbol, size=size, ts_event=at)) for place, symbol, size, at in rows
+        (place, trade(symbol=symbol, size=size, ts_event=at, event_id=event_id))
+        for place, symbol, size, at, event_id in rows
     ]
     for frame in range(3):
         number_occurrences([event for place, event in placed if place == frame])
-    places, symbols, sizes, times = zip(*rows, strict=True)
+    places, symbols, sizes, times, ids = map(list, zip(*rows, strict=True))
     numbers = {"ts_event": np.array(times), "size": np.array(sizes)}
-    found = occurrences(places, numbers, {"symbol": Coded.of(list(symbols))}, {})
+    coded, texts = {"symbol": Coded.of(symbols)}, {"event_id": ids}
+    found = occurrences(np.array(places), numbers, coded, texts)
     assert found.tolist() == [event.occurrence for _, event in placed]
 
 

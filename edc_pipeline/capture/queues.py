@@ -89,10 +89,8 @@ class _Open:
             self.codes[name].append(column.codes)
         for name, said in found.texts.items():
             self.texts[name] += said
-        rows, places = len(found.places), found.places
-        in_turn = isinstance(places, range)
-        within = np.arange(rows) if in_turn else np.fromiter(places, np.int64, rows)
-        self.frames.append(within + first_frame)
+        rows = len(found.places)
+        self.frames.append(found.places + first_frame)
         self.reads.append((received_at, rows))
         self.row_count += rows
 

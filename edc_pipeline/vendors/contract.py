@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from edc_pipeline.coded import Coded
@@ -119,7 +120,7 @@ class Columns:
     numbers: Mapping[str, NDArray[Any]]  # `ts_event` is one; an `event_id` may be, as int64
     coded: Mapping[str, Coded]  # texts of which few differ; `symbol` is one
     texts: Mapping[str, list[str]]  # as the vendor wrote them
-    places: Sequence[int]  # which frame of the read each row is from
+    places: NDArray[np.int64]  # which frame of the read each row is from; they ascend
     # Whether a frame may have several rows here, which may be copies: their `occurrence` is added.
     # Rows that could be copies of each other stand in the same `Columns`.
     several: bool = False

@@ -71,28 +71,47 @@ def _minute_to_seconds(minute: str, offset: str) -> int:
     return since_epoch.days * 86_400 + since_epoch.seconds
 
 
+# Stamps alike from which it pays to read them together: that is 6 µs, and 0.5 µs each otherwise.
+_FEW: Final = 12
 _ZERO: Final = ord("0")
-_HIGHEST_DIGIT: Final = 9
+# What each digit of a fraction of so many is worth, in ns; below 2**53, so exact.
+_WORTH: Final = [10.0 ** np.arange(8, 8 - digits, -1) for digits in range(len(_SCALE))]
+_ZERO_NS: Final = [int(_ZERO * worth.sum()) for worth in _WORTH]  # of zeros, each as its letter
 
 
 def iso_to_ns_many(stamps: Sequence[str]) -> NDArray[np.int64]:
-    """The same for many stamps, 0.1 µs each where they are of one second and one length."""
+    """The same for many stamps, 0.04 µs each where they are of one second and one length."""
+    found = _of_one_second(stamps)
+    if found is not None:
+        return found
+    alike: dict[tuple[str, int], list[int]] = {}
+    for number, stamp in enumerate(stamps):
+        alike.setdefault((stamp[:_HEAD_LENGTH], len(stamp)), []).append(number)
+    found = np.empty(len(stamps), np.int64)
+    for numbers in alike.values():
+        mine = [stamps[number] for number in numbers]
+        together = _of_one_second(mine) if len(mine) < len(stamps) else None
+        found[numbers] = [iso_to_ns(stamp) for stamp in mine] if together is None else together
+    return found
+
+
+def _of_one_second(stamps: Sequence[str]) -> NDArray[np.int64] | None:
+    """None: they may not be."""
     first, count = stamps[0], len(stamps)
     end = len(first) - (1 if first.endswith("Z") else _OFFSET_LENGTH)
-    began, digits = _SECONDS.get(first[:_HEAD_LENGTH] + first[end:]), end - _HEAD_LENGTH
-    joined = "".join(stamps).encode()
-    if began is not None and 1 <= digits < len(_SCALE) and len(joined) == count * len(first):
-        letters = np.frombuffer(joined, np.uint8).reshape(count, len(first))
-        fractions = letters[:, _HEAD_LENGTH:end] - np.uint8(_ZERO)
-        # All lengths alike, heads and tails alike, digits between them: then every row is one.
-        differs = letters != letters[0]
-        differs[:, _HEAD_LENGTH:end] = fractions > _HIGHEST_DIGIT
-        if not differs.any() and set(map(len, stamps)) == {len(first)}:
-            return fractions @ _POWERS[digits] + began
-    return np.array([iso_to_ns(stamp) for stamp in stamps], np.int64)
-
-
-# What each digit of a fraction of so many is worth, in ns.
-_POWERS: Final = [
-    10 ** np.arange(8, 8 - digits, -1, dtype=np.int64) for digits in range(len(_SCALE))
-]
+    digits = end - _HEAD_LENGTH
+    if count < _FEW or not 1 <= digits < len(_SCALE):
+        return None
+    # A line each: where all lines are as long as the first, no stamp holds the end of a line.
+    lines = bytearray(("\n".join(stamps) + "\n").encode())
+    if len(lines) != count * (len(first) + 1):
+        return None
+    letters = np.frombuffer(lines, np.uint8).reshape(count, len(first) + 1)
+    fractions = letters[:, _HEAD_LENGTH:end].copy()
+    letters[:, _HEAD_LENGTH:end] = _ZERO
+    # All that is left is alike; and the first one is a stamp, so all are.
+    plain = f"{first[:_HEAD_LENGTH]}{'0' * digits}{first[end:]}"
+    if lines != f"{plain}\n".encode() * count or not fractions.tobytes().isdigit():
+        return None
+    ns = fractions.astype(np.float64) @ _WORTH[digits]
+    return ns.astype(np.int64) + (iso_to_ns(plain) - _ZERO_NS[digits])

@@ -85,7 +85,7 @@ def test_columns_with_a_fault_are_not_admitted_together(events: list[Trade]) -> 
         },
         coded,
         {name: [getattr(event, name) for event in events] for name in names},
-        range(len(events)),
+        np.arange(len(events)),
     )
     admitted = Admission(None).admit_many([columns], NOON)
     if admitted is not None:

@@ -213,7 +213,7 @@ def test_numbers_heard_together_are_heard_as_one_by_one(
             {"ts_event": np.ones(len(read), np.int64), "seq": np.array(numbers)},
             {"symbol": Coded.of([s for s, _ in read])},
             {"event_id": list(map(str, numbers))},
-            range(len(read)),
+            np.arange(len(read)),
         )
         if not together.go_on([columns], at):
             for event in trades:
@@ -238,7 +238,7 @@ def test_numbers_that_follow_each_other_are_heard_together(
             {"ts_event": np.ones(2, np.int64), "seq": np.array([first, first + 1])},
             {"symbol": Coded.of(["A", "A"])},
             {"event_id": [str(first), str(first + 1)]},
-            range(2),
+            np.arange(2),
         )
         assert numbers.go_on([columns], 2) is whether
 

@@ -71,7 +71,7 @@ def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
-            return by_kind(rows_of(frames), range(len(frames)), ways(received_at))
+            return by_kind(rows_of(frames), np.arange(len(frames)), ways(received_at))
         except UNREADABLE:
             return None
 

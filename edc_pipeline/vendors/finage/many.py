@@ -3,23 +3,20 @@ plain: every frame a trade or a quote, its numbers written as numbers or as text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.finage.frames import ROW, Row, Written, first, instruments_of, stamp_of
 from edc_pipeline.vendors.finage.symbols import CLASSES
-from edc_pipeline.vendors.reading import UNREADABLE
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
     Together,
     Ways,
-    by_kind,
     epochs_to_ns,
     floats,
     quote_numbers,
+    reader_of_single_rows,
     required_floats,
 )
 
@@ -29,16 +26,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
     if feed not in CLASSES:
         return None
     ways = _ways(Together("finage", feed, CLASSES[feed], instruments_of(subscription, feed)))
-    decode = ROW.decode
-
-    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
-        try:
-            rows = [decode(frame) for frame in frames]
-            return by_kind(rows, range(len(rows)), ways, _is_trade)
-        except UNREADABLE:
-            return None
-
-    return read_many
+    return reader_of_single_rows(ROW.decode, ways, _is_trade)
 
 
 def _is_trade(row: Row) -> bool:

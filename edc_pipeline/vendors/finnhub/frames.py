@@ -29,7 +29,7 @@ from edc_pipeline.vendors.reading import (
     status_means,
 )
 
-_Conditions = list[str | int] | None
+_Conditions = tuple[str | int, ...] | None
 
 
 class _Print(msgspec.Struct, frozen=True, gc=False):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.finnhub.frames import TRADES, conditions_of, instruments_of
 from edc_pipeline.vendors.finnhub.symbols import venue_of
@@ -22,7 +24,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
-            rows, places = spread([decode(frame).data for frame in frames])
+            rows, places = spread([decode(frame).data for frame in frames], np.arange(len(frames)))
             tickers = [row.s for row in rows]
             numbers: Numbers = {
                 "ts_event": epochs_to_ns([row.t for row in rows]),
@@ -31,7 +33,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
             }
             coded = {
                 "venue": venues(tickers),
-                "conditions": conditions([tuple(row.c or ()) for row in rows]),
+                "conditions": conditions([row.c for row in rows]),
             }
             return [together.columns("trade", tickers, numbers, places, coded)]
         except UNREADABLE:

@@ -9,7 +9,6 @@ from operator import attrgetter
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.fmp.frames import ROW, Row, instruments_of
 from edc_pipeline.vendors.fmp.symbols import CLASSES
-from edc_pipeline.vendors.reading import UNREADABLE
 from edc_pipeline.vendors.together import (
     CodedTexts,
     Numbers,
@@ -17,10 +16,10 @@ from edc_pipeline.vendors.together import (
     Spelling,
     Together,
     Ways,
-    by_kind,
     epochs_to_ns,
     floats,
     quote_numbers,
+    reader_of_single_rows,
     required_floats,
 )
 
@@ -29,24 +28,16 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
     feed = subscription.feed
     if feed not in CLASSES:
         return None
-    ways = _ways(Together("fmp", feed, CLASSES[feed], instruments_of(subscription, feed)))
-    decode, kind_of = ROW.decode, attrgetter("type")
-
-    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
-        try:
-            rows = [decode(frame) for frame in frames]
-            return by_kind(rows, range(len(rows)), ways, kind_of)
-        except UNREADABLE:
-            return None
-
-    return read_many
+    instruments = instruments_of(subscription, feed)
+    ways = _ways(Together("fmp", feed, CLASSES[feed], lambda told: instruments(told.lower())))
+    return reader_of_single_rows(ROW.decode, ways, attrgetter("type"))
 
 
 def _ways(together: Together) -> Ways:
-    spelled = Spelling(str.lower)
+    spelled = Spelling(lambda exchange: (exchange or "").lower())
 
     def venues(rows: list[Row]) -> CodedTexts:
-        return {"venue": spelled([row.e or "" for row in rows])}
+        return {"venue": spelled([row.e for row in rows])}
 
     def trades(rows: list[Row], places: Places) -> Columns:
         numbers: Numbers = {
@@ -69,4 +60,4 @@ def _ways(together: Together) -> Ways:
 
 
 def _tickers(rows: Sequence[Row]) -> list[str]:
-    return [row.s.lower() for row in rows]
+    return [row.s for row in rows]

@@ -5,61 +5,63 @@ Plain is: every frame an update, every ticker one with a time and a side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import attrgetter
-from typing import Any
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
 
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.iso_time import iso_to_ns_many
-from edc_pipeline.vendors.kraken.rows import (
-    NEVER,
-    TYPED,
-    RowReader,
-    TickerRow,
-    TradeFrame,
-    TradeRow,
-)
-from edc_pipeline.vendors.reading import UNREADABLE, Fault
+from edc_pipeline.vendors.kraken.rows import RowReader, TickerRow, TradeRow
+from edc_pipeline.vendors.reading import Fault
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
     Spelling,
     Together,
     Ways,
-    by_kind,
     floats,
     quote_numbers,
+    reader_of_single_rows,
     spread,
     whole,
 )
 
-_NUMBER: Any = attrgetter("trade_id")
+# The time of an illiquid pair's ticker is the first of 1970, wherever that is.
+_TOLD_NS: Final = 2 * 86_400 * 10**9
+
+
+class _Ticker(TickerRow, kw_only=True, gc=False):
+    timestamp: str
+
+
+class _Trades(msgspec.Struct, tag="trade", tag_field="channel", gc=False):
+    type: Literal["update"]
+    data: list[TradeRow]
+
+
+class _Tickers(msgspec.Struct, tag="ticker", tag_field="channel", gc=False):
+    type: Literal["update"]
+    data: list[_Ticker]
+
+
+_FRAME: Final = msgspec.json.Decoder(_Trades | _Tickers)
 
 
 def reader_of_many(rows: RowReader) -> ReadMany:
-    decode = TYPED.decode
-    ways = _ways(Together("kraken", "spot", "crypto", rows.instrument, several=True))
-
-    def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
-        try:
-            found = [decode(frame) for frame in frames]
-            if [one.type for one in found].count("update") < len(found):
-                return None
-            for one in found:
-                if len(one.data) > 1 and type(one) is TradeFrame:
-                    one.data.sort(key=_NUMBER)  # as one by one
-            return by_kind(*spread([one.data for one in found]), ways)
-        except UNREADABLE:
-            return None
-
-    return read_many
+    together = Together("kraken", "spot", "crypto", rows.instrument, several=True)
+    return reader_of_single_rows(_FRAME.decode, _ways(together))
 
 
 def _ways(together: Together) -> Ways:
     sides, conditions = Spelling(str), Spelling(str)
 
-    def trades(rows: list[TradeRow], places: Places) -> Columns:
+    def trades(frames: list[_Trades], of_frames: Places) -> Columns:
+        rows, places = spread([frame.data for frame in frames], of_frames)
         ids = whole([row.trade_id for row in rows])
+        if ((ids[1:] < ids[:-1]) & (places[1:] == places[:-1])).any():
+            order = np.lexsort((ids, places))  # as one by one
+            rows, ids = [rows[number] for number in order.tolist()], ids[order]
         numbers: Numbers = {
             "ts_event": iso_to_ns_many([row.timestamp for row in rows]),
             "seq": ids,
@@ -73,13 +75,14 @@ def _ways(together: Together) -> Ways:
         }
         return together.columns("trade", [row.symbol for row in rows], numbers, places, coded)
 
-    def tickers(rows: list[TickerRow], places: Places) -> Columns:
-        stamps = [row.timestamp or NEVER for row in rows]
-        if any(stamp.startswith(NEVER) for stamp in stamps):
+    def tickers(frames: list[_Tickers], of_frames: Places) -> Columns:
+        rows, places = spread([frame.data for frame in frames], of_frames)
+        times = iso_to_ns_many([row.timestamp for row in rows])
+        if times.min() < _TOLD_NS:
             raise Fault("a ticker without a time")
         bid = [row.bid for row in rows], [row.bid_qty for row in rows]
         ask = [row.ask for row in rows], [row.ask_qty for row in rows]
-        numbers = quote_numbers(iso_to_ns_many(stamps), bid, ask)
+        numbers = quote_numbers(times, bid, ask)
         return together.columns("quote", [row.symbol for row in rows], numbers, places)
 
-    return {TradeRow: trades, TickerRow: tickers}
+    return {_Trades: trades, _Tickers: tickers}

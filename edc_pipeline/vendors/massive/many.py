@@ -5,13 +5,15 @@ Plain is: arrays of trades and quotes of the feed asked for, each with what tell
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.massive.rows import (
     FRAME,
     SIDES,
-    Codes,
+    Code,
     CryptoQuote,
     CryptoTrade,
     ForexQuote,
@@ -48,15 +50,24 @@ def reader_of_many(feed: str, instruments: Instruments) -> ReadMany | None:
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
-            return by_kind(*spread([decode(frame) for frame in frames]), ways)
+            found = [decode(frame) for frame in frames]
+            return by_kind(*spread(found, np.arange(len(found))), ways)
         except UNREADABLE:
             return None
 
     return read_many
 
 
-def _hashable(said: Codes) -> Hashable:
-    return tuple(said) if isinstance(said, list) else said
+def _ids(said: list[Code]) -> list[str]:
+    """`code` of each; nearly all are text."""
+    return said if set(map(type, said)) == {str} else list(map(code, said))  # type: ignore[return-value]
+
+
+def _trade_ids(rows: list[StockTrade]) -> list[str]:
+    facilities = [row.trfi for row in rows]
+    if facilities.count(None) == len(rows):
+        return _ids([row.i for row in rows])
+    return [trade_id(row.i, row.trfi) for row in rows]
 
 
 def _stocks(together: Together) -> Ways:
@@ -72,9 +83,9 @@ def _stocks(together: Together) -> Ways:
         }
         coded = {
             "venue": venues([row.x for row in rows]),
-            "conditions": conditions([_hashable(row.c) for row in rows]),
+            "conditions": conditions([row.c for row in rows]),
         }
-        texts = {"event_id": [trade_id(row.i, row.trfi) for row in rows]}
+        texts = {"event_id": _trade_ids(rows)}
         tickers = [row.sym for row in rows]
         return together.columns("trade", tickers, numbers, places, coded, texts)
 
@@ -117,7 +128,7 @@ def _crypto(together: Together) -> Ways:
     sides = Spelling(lambda said: SIDES.get(codes(said), ""))
 
     def trades(rows: list[CryptoTrade], places: Places) -> Columns:
-        told = [_hashable(row.c) for row in rows]
+        told = [row.c for row in rows]
         numbers: Numbers = {
             "ts_event": epochs_to_ns([row.t for row in rows]),
             "price": floats([row.p for row in rows]),
@@ -128,7 +139,7 @@ def _crypto(together: Together) -> Ways:
             "side": sides(told),
             "conditions": conditions(told),
         }
-        texts = {"event_id": [code(row.i) for row in rows]}
+        texts = {"event_id": _ids([row.i for row in rows])}
         tickers = [row.pair for row in rows]
         return together.columns("trade", tickers, numbers, places, coded, texts)
 

@@ -31,7 +31,7 @@ from edc_pipeline.vendors.reading import (
     status_means,
 )
 
-_Codes = list[int | str] | int | str | None
+_Codes = tuple[int | str, ...] | int | str | None
 
 
 class _LastTrade(msgspec.Struct, frozen=True):

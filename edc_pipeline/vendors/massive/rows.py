@@ -23,7 +23,7 @@ from edc_pipeline.vendors.reading import (
 )
 
 Code = int | str | None  # an exchange, by its number; text in one example of the documentation
-Codes = list[int | str] | int | str | None
+Codes = tuple[int | str, ...] | int | str | None
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False, tag_field="ev"):
@@ -277,7 +277,7 @@ def code(of: Code) -> str:
 
 
 def codes(of: Codes) -> str:
-    if isinstance(of, list | tuple):
+    if isinstance(of, tuple):
         return " ".join(map(str, of))
     return code(of)
 

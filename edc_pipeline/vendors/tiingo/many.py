@@ -48,7 +48,7 @@ def reader_of_many(feed: str, service: str, level: object, rows: RowReader) -> R
             found = [decode(frame) for frame in frames]
             if [one.service for one in found].count(service) < len(found):
                 return None
-            return by_kind([one.data for one in found], range(len(found)), ways)
+            return by_kind([one.data for one in found], np.arange(len(found)), ways)
         except UNREADABLE:
             return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edc_pipeline.events import AssetClass
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.reading import UNREADABLE
@@ -34,7 +36,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
             }
             coded = {"venue": venues([row.mic_code or row.exchange or "" for row in rows])}
             told = [f"{row.symbol}\n{row.type or ''}" for row in rows]
-            places = range(len(rows))
+            places = np.arange(len(rows))
             return [together.columns("ref_px", told, numbers, places, coded, kind="reference")]
         except UNREADABLE:
             return None
