@@ -58,7 +58,7 @@ def show(
 ) -> None:
     """Show what a daily FILE holds: counts, state, rate, columns, symbols, first and last rows.
 
-    It reads the whole file once, about a second for ten million rows, and believes it; `edc
+    It reads the whole file once, a second or two for ten million rows, and believes it; `edc
     verify` does not.
     """
     import msgspec  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """A daily file at a glance: schema, counts, symbols, head and tail, rate, certificate.
 
 Every byte is hashed and every row unpacked, on two threads; of the rows, only stamps and symbols
-are looked at: about a second for ten million rows, in some megabytes.
+are looked at: 1.6 s of CPU for ten million rows, in 60 MB beside the libraries.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def summary(path: Path, *, head: int = 5, tail: int = 5, symbol: str | None = No
     with StoredTable(path, certificate.event_type) as table:
         for part in table.each(lambda _chunk, block: counted.look(block)):
             counted.add(part)
+        counted.finish()
         if symbol is not None and not counted.found:
-            raise NoSuchSymbol(_not_there(path, symbol, list(counted.symbols)))
+            raise NoSuchSymbol(_not_there(path, symbol, counted.symbols))
         first, last = counted.ends if symbol is not None else _ends(table, head, tail)
         columns = COLUMNS[certificate.event_type]
         return Summary(
@@ -98,7 +99,7 @@ def summary(path: Path, *, head: int = 5, tail: int = 5, symbol: str | None = No
                 for c in columns
             ],
             symbols=sorted(
-                (s for s in counted.symbols.values() if symbol in (None, s.symbol)),
+                (s for s in counted.symbols if symbol in (None, s.symbol)),
                 key=lambda s: (-s.rows, s.symbol),
             ),
             symbol=symbol,
@@ -124,7 +125,7 @@ def spark_line(counts: Sequence[int]) -> str:
 class _Part:
     """What there is to see in a chunk."""
 
-    symbols: list[tuple[bytes, int, int, int]]  # name, rows, first and last stamp
+    symbols: Array  # `_OF_SYMBOL`, of those in it
     rate: Array
     span_rate: Array
     minutes: Array
@@ -133,17 +134,27 @@ class _Part:
     tail: Array
 
 
+_OF_SYMBOL: Final = [("rows", "<i8"), ("first", "<i8"), ("last", "<i8")]
+
+
 class _Counted:
     def __init__(self, certificate: Certificate, head: int, tail: int, symbol: str | None) -> None:
-        self._begin, self._end = day_bounds(parse_day(certificate.day))
+        begin, end = day_bounds(parse_day(certificate.day))
         first, last = certificate.first_event, certificate.last_event
-        self._span = (first or 0, (last or 0) + 1)
+        minutes = (end - begin) // _MINUTE_NS
+        self._edges = {
+            "rate": _edges(begin, end, _SLOTS),
+            "span": _edges(first or 0, (last or 0) + 1, _SLOTS),
+            "minutes": _edges(begin, end, minutes),
+        }
+        self._by_time = certificate.order == "time"
         self._head, self._tail = head, tail
         self._symbol = None if symbol is None else symbol.encode()
-        self.symbols: dict[bytes, SymbolShown] = {}
+        self._of_symbols: list[Array] = []
+        self.symbols: list[SymbolShown] = []
         self.rate = np.zeros(_SLOTS, np.int64)
         self.span_rate = np.zeros(_SLOTS, np.int64)
-        self.minutes = np.zeros((self._end - self._begin) // _MINUTE_NS, np.int64)
+        self.minutes = np.zeros(minutes, np.int64)
         self.found = 0
         self._first: list[Array] = []
         self._last: Array | None = None
@@ -151,11 +162,12 @@ class _Counted:
     def look(self, block: Array) -> _Part:
         stamps = block["ts_event"].copy()
         names, codes = factorized(block["symbol"].copy())
-        counts = np.bincount(codes, minlength=len(names)).tolist()
+        symbols = np.zeros(len(names), [("name", block.dtype["symbol"]), *_OF_SYMBOL])
+        symbols["name"] = names
+        symbols["rows"] = np.bincount(codes, minlength=len(names))
         # In either order the rows of a symbol go by time. Of assignments the last one stays.
-        low, high = np.zeros((2, len(names)), np.int64)
-        high[codes] = stamps
-        low[codes[::-1]] = stamps[::-1]
+        symbols["last"][codes] = stamps
+        symbols["first"][codes[::-1]] = stamps[::-1]
         found = 0
         head = tail = block[:0].copy()
         if self._symbol is not None:
@@ -165,24 +177,13 @@ class _Counted:
             head = block[rows[: self._head]]
             tail = block[rows[max(0, found - self._tail) :]]
             stamps = stamps[rows]
-        return _Part(
-            symbols=list(zip(names, counts, low.tolist(), high.tolist(), strict=True)),
-            rate=_shares(stamps, self._begin, self._end, _SLOTS),
-            span_rate=_shares(stamps, *self._span, _SLOTS),
-            minutes=_shares(stamps, self._begin, self._end, len(self.minutes)),
-            found=found,
-            head=head,
-            tail=tail,
-        )
+        if not self._by_time:
+            stamps.sort()
+        of = {what: np.diff(np.searchsorted(stamps, at)) for what, at in self._edges.items()}
+        return _Part(symbols, of["rate"], of["span"], of["minutes"], found, head, tail)
 
     def add(self, part: _Part) -> None:
-        for name, n, low, high in part.symbols:
-            seen = self.symbols.setdefault(
-                name,
-                SymbolShown(symbol=name.decode("utf-8", "replace"), rows=0, first=low, last=high),
-            )
-            seen.rows += n
-            seen.last = high
+        self._of_symbols.append(part.symbols)
         self.rate += part.rate
         self.span_rate += part.span_rate
         self.minutes += part.minutes
@@ -191,6 +192,26 @@ class _Counted:
             self._first.append(part.head)
         last = part.tail if self._last is None else np.concatenate([self._last, part.tail])
         self._last = last[max(0, len(last) - self._tail) :]
+
+    def finish(self) -> None:
+        """Pieces, a million of ten million rows, are put together as columns, not one by one."""
+        if not self._of_symbols:
+            return
+        name = np.concatenate([part["name"] for part in self._of_symbols])
+        rows, first, last = (
+            np.concatenate([part[field] for part in self._of_symbols]) for field, _ in _OF_SYMBOL
+        )
+        names, codes = factorized(name)
+        low, high, total = np.zeros((3, len(names)), np.int64)
+        np.add.at(total, codes, rows)
+        high[codes] = last
+        low[codes[::-1]] = first[::-1]
+        self.symbols = [
+            SymbolShown(symbol=word.decode("utf-8", "replace"), rows=n, first=begin, last=end)
+            for word, n, begin, end in zip(
+                names, total.tolist(), low.tolist(), high.tolist(), strict=True
+            )
+        ]
 
     @property
     def ends(self) -> tuple[Array, Array]:
@@ -201,9 +222,9 @@ class _Counted:
         return head, tail
 
 
-def _shares(stamps: Array, begin: int, end: int, parts: int) -> Array:
-    at = (stamps - begin) * parts // max(end - begin, 1)
-    return np.bincount(np.clip(at, 0, parts - 1), minlength=parts)
+def _edges(begin: int, end: int, parts: int) -> Array:
+    """Where equal parts of a time begin, and its end."""
+    return begin + np.arange(parts + 1) * (end - begin) // parts
 
 
 def _ends(table: StoredTable, head: int, tail: int) -> tuple[Array, Array]:
@@ -219,8 +240,8 @@ def _between(table: StoredTable, first: int, end: int) -> Array:
     return np.concatenate(found)
 
 
-def _not_there(path: Path, symbol: str, there: list[bytes]) -> str:
-    names = sorted(name.decode("utf-8", "replace") for name in there)
+def _not_there(path: Path, symbol: str, there: list[SymbolShown]) -> str:
+    names = sorted(s.symbol for s in there)
     near = get_close_matches(symbol.upper(), names, _NEAR_NAMES) or names[:_NEAR_NAMES]
     return f"{path} holds no {symbol!r}; of its {len(names):,} symbols, e.g. {', '.join(near)}"
 
