@@ -17,22 +17,34 @@ from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 
 CHUNKS = 6
-NAMES = ("SPY", "QQQ", "IWM", "BRK.B", "ZÜRN/USD", "A")
+ROWS = (CHUNKS - 1) * CHUNK_ROWS + 900
+OTHERS = ("SPY", "QQQ", "ZÜRN/USD")
 
 
-def symbol_of(row: int) -> str:
-    """`ONCE` is one row of each chunk, `LATE` a few rows of the fourth, the others are frequent."""
-    chunk, at = divmod(row, CHUNK_ROWS)
-    if at == 77 * chunk:
-        return "ONCE"
-    return "LATE" if chunk == 3 and 100 <= at < 105 else NAMES[row % len(NAMES)]
+def symbols() -> list[str]:
+    """`ONCE` is one row of each chunk, `LATE` a few rows of the fourth. In order of symbols `A`
+    ends one row before the first chunk does, and `BRK.B` fills that row and three chunks more."""
+    found, of_a = [], 0
+    for row in range(ROWS):
+        chunk, at = divmod(row, CHUNK_ROWS)
+        name = OTHERS[row % 3] if row % 5 == 4 else "BRK.B"
+        if at == 77 * chunk:
+            name = "ONCE"
+        elif chunk == 3 and 100 <= at < 105:
+            name = "LATE"
+        elif row % 5 == 0 and of_a < CHUNK_ROWS - 1:
+            name, of_a = "A", of_a + 1
+        found.append(name)
+    assert of_a == CHUNK_ROWS - 1
+    assert found.count("BRK.B") > 3 * CHUNK_ROWS
+    return found
 
 
 @pytest.fixture(scope="module")
 def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = [
-        [event(ts_event=OPEN + i, created_at=OPEN + 2 * i, symbol=symbol_of(i), price=i / 8)]
-        for i in range((CHUNKS - 1) * CHUNK_ROWS + 900)
+        [event(ts_event=OPEN + i, created_at=OPEN + 2 * i, symbol=symbol, price=i / 8)]
+        for i, symbol in enumerate(symbols())
     ]
     folder = tmp_path_factory.mktemp("data") / "spool"
     write_batches(folder, [frames(said)])
@@ -52,7 +64,7 @@ def test_as_pandas_reads_it(spool: Path, tmp_path: Path, codec: Codec, order: Or
     assert isinstance(by_pandas, pd.DataFrame)
     text = by_pandas.select_dtypes(["object", "string"]).columns
     by_pandas = by_pandas.astype(dict.fromkeys(text, object))
-    for asked in ("ONCE", "LATE", "SPY", ["ONCE", "A", "no"], [*NAMES[:5], "ONCE"], ["no"], []):
+    for asked in ("ONCE", "LATE", "BRK.B", ["ONCE", "A", "no"], [*OTHERS, "A", "ONCE"], ["no"], []):
         ours = edc_pipeline.read("trade", DAY, symbols=asked, data=tmp_path)
         wanted = by_pandas[by_pandas["symbol"].isin([asked] if isinstance(asked, str) else asked)]
         categories = ours.select_dtypes("category").columns
