@@ -242,6 +242,8 @@ def _between(table: StoredTable, first: int, end: int) -> Array:
 
 def _not_there(path: Path, symbol: str, there: list[SymbolShown]) -> str:
     names = sorted(s.symbol for s in there)
+    if not names:
+        return f"{path} holds no {symbol!r}: it has no rows"
     near = get_close_matches(symbol.upper(), names, _NEAR_NAMES) or names[:_NEAR_NAMES]
     return f"{path} holds no {symbol!r}; of its {len(names):,} symbols, e.g. {', '.join(near)}"
 
