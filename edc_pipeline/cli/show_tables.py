@@ -65,7 +65,8 @@ def _facts(console: Console, shown: Summary) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, fact in {**facts, **_times(shown)}.items():
-        grid.add_row(f"[bold]{name}[/]", escape(fact))
+        wrong = name == "ledger" and not c.balanced
+        grid.add_row(f"[bold]{name}[/]", f"[red]{escape(fact)}[/]" if wrong else escape(fact))
     for aside in c.set_aside:
         rows = "" if aside.rows is None else f" ({aside.rows:,} rows)"
         grid.add_row("[yellow]set aside[/]", escape(f"{aside.name}{rows}: {aside.reason}"))
@@ -233,6 +234,8 @@ def _clock(ns: int) -> str:
 
 
 def _lasting(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} µs"
     if seconds < 120:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
