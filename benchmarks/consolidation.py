@@ -9,7 +9,8 @@ between machines; the times cannot.
 
     python benchmarks/consolidation.py [--rows 10000000] [--files 2000] [--type trade]
                                        [--memory 1GiB] [--rounds 3] [--sizes 100000,1000000]
-                                       [--no-plain] [--small-files 20000] [--folder DIR]
+                                       [--no-plain] [--small-files 20000] [--plot FILE]
+                                       [--folder DIR]
 
 `--small-files N` puts the same rows into N files as well and says what a file costs, in
 `ms_per_small_file` and `cpu_ms_per_small_file`: the time added by a file, verification included.
@@ -30,6 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from consolidation_day import DAY, make_day
+from consolidation_plot import plot
 from consolidation_reference import differs_from_reference
 
 HERE = Path(__file__).parent
@@ -99,6 +101,7 @@ def main() -> None:
     asked.add_argument("--sizes", default="", help="more sizes for the curve, with commas")
     asked.add_argument("--no-plain", action="store_true")
     asked.add_argument("--small-files", type=int, default=0, help="the same rows in so many files")
+    asked.add_argument("--plot", type=Path, help="draw the curve, as SVG")
     asked.add_argument("--folder", type=Path, help="where to work; a temporary folder if not given")
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -158,6 +161,8 @@ def run(options: argparse.Namespace, folder: Path) -> None:
             flush=True,
         )
         shutil.rmtree(spool)
+    if options.plot:
+        plot(curve, options.plot)
     wanted = next(c for c in curve if c["rows"] == options.rows)
     small = cost_of_a_file(options, folder) if options.small_files > options.files else {}
     if small:
