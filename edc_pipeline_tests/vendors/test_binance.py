@@ -11,8 +11,6 @@ import pytest
 
 from edc_pipeline.events import AnyEvent, Quote, Trade
 from edc_pipeline.vendors.binance import VENDOR, BinanceSession, decoder, reader_of_any_frame
-from edc_pipeline.vendors.binance import rows as rows_module
-from edc_pipeline.vendors.binance.rows import RowReader
 from edc_pipeline.vendors.binance.symbols import check_symbol, to_symbol, to_ticker
 from edc_pipeline.vendors.contract import Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
@@ -239,16 +237,6 @@ def test_what_binance_sends_takes_the_short_way(monkeypatch: pytest.MonkeyPatch)
     ]
     assert len(taken) > 15
     assert all(reading.events for reading in taken)
-
-
-def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "_TICKERS_KEPT", 10)
-    rows = RowReader("spot", {}, {})
-    for number in range(35):
-        assert rows.instrument("spot", f"T{number}USDT") == (f"T{number}/USDT", "crypto")
-        rows.instrument("spot", "LONG" * 30 + str(number))
-        assert len(rows._known) <= 10
-    assert not any(ticker.startswith("LONG") for _, ticker in rows._known)
 
 
 # -- recordings -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from edc_pipeline.events import Quote, Trade
 from edc_pipeline.vendors.coinbase import VENDOR, CoinbaseSession, decoder
 from edc_pipeline.vendors.coinbase.advanced import AdvancedReader
 from edc_pipeline.vendors.coinbase.exchange import ExchangeReader
-from edc_pipeline.vendors.coinbase.rows import Instruments
+from edc_pipeline.vendors.coinbase.rows import instruments_of
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
@@ -232,16 +232,6 @@ def test_a_faulty_row_costs_only_itself() -> None:
     assert len(reading.events) == len(reading.faults) == 1
 
 
-def test_what_is_remembered_of_products_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edc_pipeline.vendors.coinbase.rows._PRODUCTS_KEPT", 10)
-    instruments = Instruments({}, {})
-    for number in range(35):
-        assert instruments.of(f"T{number}-USD") == (f"T{number}/USD", "crypto")
-        instruments.of("LONG" * 30 + str(number))
-        assert len(instruments._known) <= 10
-    assert not any(product.startswith("LONG") for product in instruments._known)
-
-
 # -- the short way says of every frame what the long way says -----------------------------------
 
 
@@ -271,8 +261,8 @@ def test_fixtures_and_their_mutations_are_read_alike(
 def test_what_coinbase_sends_takes_the_short_way() -> None:
     """Else all would still be right, and slow."""
     of_exchange, of_advanced = (
-        ExchangeReader(Instruments({}, {})),
-        AdvancedReader(Instruments({}, {})),
+        ExchangeReader(instruments_of(Subscription(""))),
+        AdvancedReader(instruments_of(Subscription(""))),
     )
     for case in CASES:
         if "events" in case.expected:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from edc_pipeline.events import Trade
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.kraken import VENDOR, KrakenSession, decoder
-from edc_pipeline.vendors.kraken import rows as rows_module
 from edc_pipeline.vendors.kraken.rows import RowReader
 from edc_pipeline.vendors.kraken.symbols import check_symbol, to_pair, to_symbol
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
@@ -201,16 +200,6 @@ def test_prices_are_rounded_as_python_rounds_them(price: float, style: str) -> N
     assert not math.isnan(event.size)
 
 
-def test_what_is_remembered_of_pairs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "_PAIRS_KEPT", 10)
-    rows = RowReader({}, {})
-    for number in range(35):
-        assert rows.instrument(f"T{number}/USD") == (f"T{number}/USD", "crypto")
-        rows.instrument("LONG" * 30 + str(number))
-        assert len(rows._known) <= 10
-    assert not any(pair.startswith("LONG") for pair in rows._known)
-
-
 # -- the short way says of every frame what the long way says -----------------------------------
 
 
@@ -230,7 +219,7 @@ def test_fixtures_and_their_mutations_are_read_alike(
 
 def test_what_kraken_sends_takes_the_short_way() -> None:
     """Else all would still be right, and slow."""
-    rows = RowReader({}, {})
+    rows = RowReader(Subscription("spot"))
     for case in CASES:
         if "events" in case.expected and case.name != "spot-version-1":
             assert rows.read(case.frame, 1) is not None, case

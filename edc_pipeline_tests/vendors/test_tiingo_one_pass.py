@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from edc_pipeline.vendors.contract import Decode, Reading, Subscription
 from edc_pipeline.vendors.tiingo import VENDOR, asked_level, decoder, reader_of_any_frame
-from edc_pipeline.vendors.tiingo import rows as rows_module
 from edc_pipeline.vendors.tiingo.rows import RowReader
-from edc_pipeline.vendors.tiingo.symbols import to_symbol
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
@@ -70,7 +68,7 @@ def test_frames_of_any_row_are_read_alike(data: st.DataObject) -> None:
 
 def test_what_a_feed_sends_takes_the_short_way() -> None:
     """Else all would still be right, and slow."""
-    rows = RowReader({}, {}, to_symbol)
+    rows = RowReader(Subscription(""))
     for case in CASES:
         if "events" not in case.expected or b'"messageType":"A"' not in case.frame:
             continue
@@ -84,13 +82,3 @@ def _reads(short: msgspec.json.Decoder[Any], frame: bytes) -> bool:
     except msgspec.MsgspecError:
         return False
     return True
-
-
-def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "_TICKERS_KEPT", 10)
-    rows = RowReader({}, {}, to_symbol)
-    for number in range(35):
-        assert rows.instrument("iex", f"t{number}") == (f"T{number}", "equity")
-        assert rows.instrument("iex", "long" * 30 + str(number))[0].startswith("LONG")
-        assert len(rows._known) <= 10
-    assert not any(ticker.startswith("long") for _, ticker in rows._known)

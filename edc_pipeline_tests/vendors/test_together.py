@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edc_pipeline.vendors import reading
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.iso_time import iso_to_ns, iso_to_ns_many
-from edc_pipeline.vendors.reading import epoch_to_ns
+from edc_pipeline.vendors.reading import Instruments, epoch_to_ns
 from edc_pipeline.vendors.together import epochs_to_ns, spread
 from edc_pipeline_tests.vendors.test_reading_many import agree
 
@@ -114,6 +115,16 @@ def test_rows_are_spread_with_their_places(frames: list[list[int]]) -> None:
     assert list(zip(rows, places.tolist(), strict=True)) == [
         (row, 2 * place) for place, of_frame in enumerate(frames) for row in of_frame
     ]
+
+
+def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_KEPT", 10)
+    instruments = Instruments(Subscription("x"), {}, str.upper, lambda _: "equity")
+    for number in range(35):
+        assert instruments[f"t{number}"] == (f"T{number}", "equity")
+        assert instruments["long" * 30 + str(number)][0].startswith("LONG")
+        assert len(instruments) <= 10
+    assert not any(ticker.startswith("long") for ticker in instruments)
 
 
 def told(frames: Sequence[Any]) -> list[bytes]:

@@ -70,7 +70,7 @@ _BOOK_KEYS: Final = frozenset({"u", "s", "b", "B", "a", "A"})
 def decoder(subscription: Subscription) -> Decode:
     """A reader of frames for what was asked for; without a feed, of any of Binance's frames."""
     any_frame = reader_of_any_frame(subscription)
-    to_event = _reader(subscription).event
+    to_event = RowReader(subscription).event
     typed, plain_book = TYPED.decode, PLAIN_BOOK.decode
     combined_typed, combined_plain_book = COMBINED_TYPED.decode, COMBINED_PLAIN_BOOK.decode
 
@@ -99,18 +99,12 @@ def decoder(subscription: Subscription) -> Decode:
 
 
 def _reader_of_many(subscription: Subscription) -> ReadMany | None:
-    return reader_of_many(subscription.feed, _reader(subscription))
-
-
-def _reader(subscription: Subscription) -> RowReader:
-    feed = subscription.feed
-    spelling = {to_ticker(feed, symbol).upper(): symbol for symbol in subscription.symbols}
-    return RowReader(feed, spelling, subscription.asset_classes)
+    return reader_of_many(subscription.feed, RowReader(subscription))
 
 
 def reader_of_any_frame(subscription: Subscription) -> Decode:
     """Reads whatever Binance sends; what can't be read is told."""
-    to_event = _reader(subscription).event
+    to_event = RowReader(subscription).event
 
     def decode(frame: bytes, received_at: int) -> Reading:
         try:

@@ -48,7 +48,7 @@ from edc_pipeline.vendors.together import (
 def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
     if not feed:
         return None
-    together = Together("binance", feed, ASSET_CLASSES[feed], partial(reader.instrument, feed))
+    together = Together("binance", feed, ASSET_CLASSES[feed], reader.instruments[feed].__getitem__)
     ways = _ways(together)
     typed, plain_book = TYPED.decode, PLAIN_BOOK.decode
     combined_typed, combined_plain_book = COMBINED_TYPED.decode, COMBINED_PLAIN_BOOK.decode

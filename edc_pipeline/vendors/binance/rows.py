@@ -8,6 +8,7 @@ has a struct of its own, told apart by `e`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edc_pipeline.events import NAN, NS_MAX, AnyEvent, AssetClass, Quote, Trade
-from edc_pipeline.vendors.binance.symbols import is_coin_margined, is_option, to_symbol
+from edc_pipeline.vendors.binance.symbols import is_coin_margined, is_option, to_symbol, to_ticker
+from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline.vendors.reading import Instruments
 
 # Read from text and held to this by msgspec: neither NaN (no number is ≥ 0 of it) nor infinity.
 _Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
@@ -101,11 +104,6 @@ _MOST_MS: Final = 100_000_000_000_000
 # `X` of a number that stands for no trade.
 NO_TRADE: Final = "NA"
 
-# Binance lists some 3,000 symbols; none is longer than this, or a hostile sender could fill the
-# memory with them.
-_TICKERS_KEPT: Final = 65_536
-_TICKER_LENGTH: Final = 40
-
 ASSET_CLASSES: Final[dict[str, AssetClass]] = {
     "spot": "crypto",
     "usdm": "future",
@@ -117,13 +115,15 @@ ASSET_CLASSES: Final[dict[str, AssetClass]] = {
 class RowReader:
     """Makes events of the rows of one connection."""
 
-    def __init__(
-        self, feed: str, spelling: Mapping[str, str], asset_classes: Mapping[str, AssetClass]
-    ) -> None:
-        self._feed = feed  # empty: the row tells
-        self._spelling = spelling  # by upper-case ticker
-        self._asset_classes = asset_classes
-        self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
+    def __init__(self, subscription: Subscription) -> None:
+        self._feed = subscription.feed  # empty: the row tells
+        spelled = {to_ticker(self._feed, s).upper(): s for s in subscription.symbols}
+        self.instruments = {
+            feed: Instruments(
+                subscription, spelled, partial(_symbol_of, feed), partial(_class_of, feed)
+            )
+            for feed in ASSET_CLASSES
+        }
 
     def event(self, row: Row, received_at: int) -> AnyEvent:
         if isinstance(row, TradeRow):
@@ -143,7 +143,7 @@ class RowReader:
     ) -> Trade:
         ticker = row.s
         feed = self._feed or _feed_of_trade(row)
-        known = self._known.get((feed, ticker)) or self.instrument(feed, ticker)
+        known = self.instruments[feed][ticker]
         time = row.T
         return Trade(
             ts_event=time * (_NS_PER_MS if time <= _MOST_MS else _NS_PER_US),
@@ -164,7 +164,7 @@ class RowReader:
     def _quote(self, row: BookRow | PlainBookRow, received_at: int) -> Quote:
         ticker = row.s
         feed = self._feed or _feed_of_book(row)
-        known = self._known.get((feed, ticker)) or self.instrument(feed, ticker)
+        known = self.instruments[feed][ticker]
         bid, bid_size, ask, ask_size = row.b, row.B, row.a, row.A
         if not (bid and ask):  # an empty side is written as zeros
             bid, bid_size = (bid, bid_size) if bid else (NAN, NAN)
@@ -188,16 +188,15 @@ class RowReader:
             ask_size=ask_size,
         )
 
-    def instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
-        if is_option(ticker):
-            raise ValueError(f"{ticker} is an option")
-        symbol = self._spelling.get(ticker) or to_symbol(feed, ticker)
-        known = symbol, self._asset_classes.get(symbol) or ASSET_CLASSES[feed]
-        if len(self._known) >= _TICKERS_KEPT:
-            self._known.clear()
-        if len(ticker) <= _TICKER_LENGTH:
-            self._known[feed, ticker] = known
-        return known
+
+def _symbol_of(feed: str, ticker: str) -> str:
+    if is_option(ticker):
+        raise ValueError(f"{ticker} is an option")
+    return to_symbol(feed, ticker)
+
+
+def _class_of(feed: str, _: str) -> AssetClass:
+    return ASSET_CLASSES[feed]
 
 
 def condition_of(how: str) -> str:

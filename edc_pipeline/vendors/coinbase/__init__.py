@@ -24,7 +24,7 @@ from edc_pipeline.vendors.coinbase import advanced, exchange
 from edc_pipeline.vendors.coinbase.advanced import AdvancedReader
 from edc_pipeline.vendors.coinbase.exchange import ExchangeReader
 from edc_pipeline.vendors.coinbase.many import reader_of_exchange
-from edc_pipeline.vendors.coinbase.rows import Instruments
+from edc_pipeline.vendors.coinbase.rows import instruments_of
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import (
     Decode,
@@ -45,7 +45,7 @@ from edc_pipeline.vendors.reading import UNREADABLE
 
 def decoder(subscription: Subscription) -> Decode:
     """A reader of frames for what was asked for; without a feed, of both."""
-    feed, instruments = subscription.feed, _instruments(subscription)
+    feed, instruments = subscription.feed, instruments_of(subscription)
     of_exchange, of_advanced = ExchangeReader(instruments), AdvancedReader(instruments)
     short = of_advanced.read if feed == "advanced" else of_exchange.read
 
@@ -71,12 +71,7 @@ def decoder(subscription: Subscription) -> Decode:
 
 def _reader_of_many(subscription: Subscription) -> ReadMany | None:
     feed = subscription.feed
-    return reader_of_exchange(_instruments(subscription)) if feed == "exchange" else None
-
-
-def _instruments(subscription: Subscription) -> Instruments:
-    spelling = {to_product(subscription.feed, symbol): symbol for symbol in subscription.symbols}
-    return Instruments(spelling, subscription.asset_classes)
+    return reader_of_exchange(instruments_of(subscription)) if feed == "exchange" else None
 
 
 # -- what is asked for ------------------------------------------------------------------------

@@ -16,12 +16,11 @@ from edc_pipeline.vendors.coinbase.rows import (
     AGGRESSOR_OF_MAKER,
     Amount,
     Count,
-    Instruments,
     quote,
 )
 from edc_pipeline.vendors.contract import Control, Reading, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
-from edc_pipeline.vendors.reading import UNREADABLE, Fault
+from edc_pipeline.vendors.reading import UNREADABLE, Fault, Instruments
 
 Change = Literal["snapshot", "update"]
 
@@ -141,7 +140,7 @@ class AdvancedReader:
         timestamp: object,
         received_at: int,
     ) -> None:
-        instrument = self._instruments.of(row.product_id)
+        instrument = self._instruments[row.product_id]
         if isinstance(row, TradeRow):
             side = AGGRESSOR_OF_MAKER.get(row.side.lower())
             if side is None:

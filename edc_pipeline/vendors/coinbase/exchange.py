@@ -17,12 +17,11 @@ from edc_pipeline.vendors.coinbase.rows import (
     AGGRESSOR_OF_MAKER,
     Amount,
     Count,
-    Instruments,
     quote,
 )
 from edc_pipeline.vendors.contract import Reading, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
-from edc_pipeline.vendors.reading import UNREADABLE
+from edc_pipeline.vendors.reading import UNREADABLE, Instruments
 
 
 class _MatchRow(msgspec.Struct, tag_field="type", gc=False):
@@ -98,7 +97,7 @@ class ExchangeReader:
         return _other(kind, message)
 
     def _event(self, row: Row, received_at: int) -> AnyEvent | None:
-        symbol, asset_class = self._instruments.of(row.product_id)
+        symbol, asset_class = self._instruments[row.product_id]
         if isinstance(row, Ticker):
             return quote(
                 (symbol, asset_class),

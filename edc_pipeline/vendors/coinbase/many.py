@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from edc_pipeline.vendors.coinbase.exchange import Match, Ticker
-from edc_pipeline.vendors.coinbase.rows import AGGRESSOR_OF_MAKER, Count, Instruments
+from edc_pipeline.vendors.coinbase.rows import AGGRESSOR_OF_MAKER, Count
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.iso_time import iso_to_ns_many
+from edc_pipeline.vendors.reading import Instruments
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
@@ -36,7 +37,7 @@ _ROW: Final = msgspec.json.Decoder(Match | _Ticker, strict=False)
 
 
 def reader_of_exchange(instruments: Instruments) -> ReadMany:
-    ways = _ways(Together("coinbase", "exchange", "crypto", instruments.of))
+    ways = _ways(Together("coinbase", "exchange", "crypto", instruments.__getitem__))
     return reader_of_single_rows(_ROW.decode, ways)
 
 

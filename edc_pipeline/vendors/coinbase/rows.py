@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
 
 from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote
-from edc_pipeline.vendors.coinbase.symbols import is_future, to_symbol
+from edc_pipeline.vendors.coinbase.symbols import is_future, to_product, to_symbol
+from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.iso_time import iso_to_ns
+from edc_pipeline.vendors.reading import Instruments
 
 # Read from text and held to this by msgspec: neither NaN (no number is ≥ 0 of it) nor infinity.
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
@@ -18,34 +19,14 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # Trades bear the side of the order that lay in the book; the other one came to it.
 AGGRESSOR_OF_MAKER: Final = {"buy": "sell", "sell": "buy"}
 
-# Coinbase lists some 700 products; none is longer than this, or a hostile sender could fill the
-# memory with them.
-_PRODUCTS_KEPT: Final = 65_536
-_PRODUCT_LENGTH: Final = 40
 
-
-class Instruments:
-    """How the products of one connection are spelled and classed."""
-
-    def __init__(
-        self, spelling: Mapping[str, str], asset_classes: Mapping[str, AssetClass]
-    ) -> None:
-        self._spelling = spelling
-        self._asset_classes = asset_classes
-        self._known: dict[str, tuple[str, AssetClass]] = {}
-
-    def of(self, product: str) -> tuple[str, AssetClass]:
-        """Our symbol, and its class."""
-        known = self._known.get(product)
-        if known is None:
-            symbol = self._spelling.get(product) or to_symbol("", product)
-            plain: AssetClass = "future" if is_future(symbol) else "crypto"
-            known = symbol, self._asset_classes.get(symbol) or plain
-            if len(self._known) >= _PRODUCTS_KEPT:
-                self._known.clear()
-            if len(product) <= _PRODUCT_LENGTH:
-                self._known[product] = known
-        return known
+def instruments_of(subscription: Subscription) -> Instruments:
+    return Instruments(
+        subscription,
+        {to_product(subscription.feed, symbol): symbol for symbol in subscription.symbols},
+        lambda product: to_symbol("", product),
+        lambda product: "future" if is_future(to_symbol("", product)) else "crypto",
+    )
 
 
 def quote(

@@ -104,7 +104,7 @@ def decoder(subscription: Subscription) -> Decode:
         known = by_feed.get(feed)
         if known is None:
             known = by_feed[feed] = instruments_of(subscription, feed)
-        return known(ticker)
+        return known[ticker]
 
     def common(feed: str, ticker: str, stamp: Stamp | str, received_at: int) -> dict[str, Any]:
         symbol, asset_class = instruments(feed, ticker)

@@ -25,7 +25,9 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
     feed = subscription.feed
     if feed not in CLASSES:
         return None
-    ways = _ways(Together("finage", feed, CLASSES[feed], instruments_of(subscription, feed)))
+    ways = _ways(
+        Together("finage", feed, CLASSES[feed], instruments_of(subscription, feed).__getitem__)
+    )
     return reader_of_single_rows(ROW.decode, ways, _is_trade)
 
 

@@ -97,7 +97,7 @@ def decoder(subscription: Subscription) -> Decode:
     whose = subscription.symbols[0] if len(subscription.symbols) == 1 else ""
 
     def trade(row: _Print, received_at: int, feed: str = "trades") -> Trade:
-        symbol, asset_class = instruments(row.s)
+        symbol, asset_class = instruments[row.s]
         return Trade(
             ts_event=epoch_to_ns(row.t),
             symbol=symbol,
@@ -160,7 +160,7 @@ def decoder(subscription: Subscription) -> Decode:
         if not whose:
             return quarantined("a quote does not say whose it is; its request did")
         ticker = to_ticker(whose, subscription.options)
-        symbol, asset_class = instruments(ticker)
+        symbol, asset_class = instruments[ticker]
         try:
             ts = epoch_to_ns(found.t or 0)
         except UNREADABLE as error:

@@ -17,7 +17,9 @@ from edc_pipeline.vendors.together import Numbers, Spelling, Together, epochs_to
 def reader_of_many(subscription: Subscription) -> ReadMany | None:
     if subscription.feed != "trades":
         return None
-    together = Together("finnhub", "trades", "equity", instruments_of(subscription), several=True)
+    together = Together(
+        "finnhub", "trades", "equity", instruments_of(subscription).__getitem__, several=True
+    )
     venues = Spelling(lambda ticker: venue_of(ticker) if ":" in ticker else "")
     conditions = Spelling(conditions_of)
     decode = TRADES.decode

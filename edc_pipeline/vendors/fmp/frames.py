@@ -100,7 +100,7 @@ def decoder(subscription: Subscription) -> Decode:
     def event(row: Row, received_at: int) -> AnyEvent:
         ticker = row.s.lower()
         feed = asked if asked in by_feed else _feed_of(row)
-        symbol, asset_class = by_feed[feed](ticker)
+        symbol, asset_class = by_feed[feed][ticker]
         common: dict[str, Any] = {
             "ts_event": epoch_to_ns(row.t),
             "symbol": symbol,
@@ -129,7 +129,7 @@ def decoder(subscription: Subscription) -> Decode:
 
     def rest_quote(raw: msgspec.Raw, received_at: int) -> list[AnyEvent]:
         row = _REST_QUOTE.decode(raw)
-        symbol, asset_class = by_feed["quote"](row.symbol.lower())
+        symbol, asset_class = by_feed["quote"][row.symbol.lower()]
         events: list[AnyEvent] = [
             RefPx(
                 ts_event=epoch_to_ns(row.timestamp),

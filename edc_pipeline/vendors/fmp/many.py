@@ -29,7 +29,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany | None:
     if feed not in CLASSES:
         return None
     instruments = instruments_of(subscription, feed)
-    ways = _ways(Together("fmp", feed, CLASSES[feed], lambda told: instruments(told.lower())))
+    ways = _ways(Together("fmp", feed, CLASSES[feed], lambda told: instruments[told.lower()]))
     return reader_of_single_rows(ROW.decode, ways, attrgetter("type"))
 
 

@@ -50,7 +50,7 @@ _PAIRS_PER_MESSAGE: Final = 100
 
 
 def decoder(subscription: Subscription) -> Decode:
-    rows = _rows(subscription)
+    rows = RowReader(subscription)
 
     def decode(frame: bytes, received_at: int) -> Reading:
         reading = rows.read(frame, received_at)
@@ -62,7 +62,7 @@ def decoder(subscription: Subscription) -> Decode:
             return quarantined(f"not a Kraken message: {error}")
         if isinstance(message, list):
             try:
-                return version_1.read_list(message, rows.instrument, received_at)
+                return version_1.read_list(message, rows.instruments, received_at)
             except UNREADABLE as error:
                 return quarantined(f"version 1: {error}")
         if not isinstance(message, dict):
@@ -75,12 +75,7 @@ def decoder(subscription: Subscription) -> Decode:
 
 
 def _reader_of_many(subscription: Subscription) -> ReadMany | None:
-    return reader_of_many(_rows(subscription)) if subscription.feed == "spot" else None
-
-
-def _rows(subscription: Subscription) -> RowReader:
-    spelling = {to_pair("spot", symbol): symbol for symbol in subscription.symbols}
-    return RowReader(spelling, subscription.asset_classes)
+    return reader_of_many(RowReader(subscription)) if subscription.feed == "spot" else None
 
 
 class KrakenSession:

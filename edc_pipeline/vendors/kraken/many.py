@@ -49,7 +49,7 @@ _FRAME: Final = msgspec.json.Decoder(_Trades | _Tickers)
 
 
 def reader_of_many(rows: RowReader) -> ReadMany:
-    together = Together("kraken", "spot", "crypto", rows.instrument, several=True)
+    together = Together("kraken", "spot", "crypto", rows.instruments.__getitem__, several=True)
     return reader_of_single_rows(_FRAME.decode, _ways(together))
 
 

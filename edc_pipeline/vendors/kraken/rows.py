@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, Trade
-from edc_pipeline.vendors.contract import Reading, control, quarantined
+from edc_pipeline.events import NAN, AnyEvent, Quote, Trade
+from edc_pipeline.vendors.contract import Reading, Subscription, control, quarantined
 from edc_pipeline.vendors.iso_time import iso_to_ns
-from edc_pipeline.vendors.kraken.symbols import to_symbol
-from edc_pipeline.vendors.reading import UNREADABLE
+from edc_pipeline.vendors.kraken.symbols import to_pair, to_symbol
+from edc_pipeline.vendors.reading import UNREADABLE, Instruments
 
 # msgspec rounds a JSON number correctly, and holds it to this.
 _Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
@@ -59,22 +59,19 @@ _NOT_WANTED: Final = frozenset(
 # The time of an illiquid pair's ticker: none.
 NEVER: Final = "1970-01-01"
 
-# Kraken lists some 1,300 pairs; none is longer than this, or a hostile sender could fill the
-# memory with them.
-_PAIRS_KEPT: Final = 65_536
-_PAIR_LENGTH: Final = 40
 _DETAIL_LENGTH: Final = 200
 
 
 class RowReader:
     """Makes events of the frames of one connection."""
 
-    def __init__(
-        self, spelling: Mapping[str, str], asset_classes: Mapping[str, AssetClass]
-    ) -> None:
-        self._spelling = spelling
-        self._asset_classes = asset_classes
-        self._known: dict[str, tuple[str, AssetClass]] = {}
+    def __init__(self, subscription: Subscription) -> None:
+        self.instruments = Instruments(
+            subscription,
+            {to_pair("spot", symbol): symbol for symbol in subscription.symbols},
+            lambda pair: to_symbol("spot", pair),
+            lambda _: "crypto",
+        )
 
     def read(self, frame: bytes, received_at: int) -> Reading | None:
         """The short way: trades or tickers without a fault. None: it is something else."""
@@ -109,7 +106,7 @@ class RowReader:
     def _add(
         self, events: list[AnyEvent], row: TradeRow | TickerRow, change: str, received_at: int
     ) -> None:
-        known = self._known.get(row.symbol) or self.instrument(row.symbol)
+        known = self.instruments[row.symbol]
         if isinstance(row, TradeRow):
             event: AnyEvent = Trade(
                 ts_event=iso_to_ns(row.timestamp),
@@ -147,16 +144,6 @@ class RowReader:
         if change == "snapshot":
             event.origin = "snapshot"
         events.append(event)
-
-    def instrument(self, pair: str) -> tuple[str, AssetClass]:
-        """Our symbol, and its class."""
-        symbol = self._spelling.get(pair) or to_symbol("spot", pair)
-        known = symbol, self._asset_classes.get(symbol) or "crypto"
-        if len(self._known) >= _PAIRS_KEPT:
-            self._known.clear()
-        if len(pair) <= _PAIR_LENGTH:
-            self._known[pair] = known
-        return known
 
 
 def _in_order(events: list[AnyEvent]) -> list[AnyEvent]:

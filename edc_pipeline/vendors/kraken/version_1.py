@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -16,13 +16,12 @@ import msgspec
 from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, Trade
 from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.vendors.contract import Reading, control, quarantined
+from edc_pipeline.vendors.reading import Instruments
 
 _Amount = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
 _SIDES: Final[dict[str, Literal["buy", "sell"]]] = {"b": "buy", "s": "sell"}
 _ORDERS: Final = {"l": "limit", "m": "market"}
 _SECONDS: Final = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
-
-Instrument = Callable[[str], tuple[str, AssetClass]]
 
 
 class _TradeRow(msgspec.Struct, array_like=True):
@@ -52,7 +51,7 @@ class _TickerRow(msgspec.Struct):
     b: _TickerSide
 
 
-def read_list(content: list[Any], instrument: Instrument, received_at: int) -> Reading:
+def read_list(content: list[Any], instruments: Instruments, received_at: int) -> Reading:
     """Raises what msgspec raises, or ValueError, for what is not as documented."""
     if len(content) > 1 and content[1] in ("ownTrades", "openOrders"):
         return control("not_wanted", content[1])
@@ -63,16 +62,16 @@ def read_list(content: list[Any], instrument: Instrument, received_at: int) -> R
         return control("not_wanted", channel[:40])
     if channel == "trade":
         rows = msgspec.convert(content[1], list[_TradeRow], strict=False)
-        trades: list[AnyEvent] = [_trade(row, instrument(pair), received_at) for row in rows]
+        trades: list[AnyEvent] = [_trade(row, instruments[pair], received_at) for row in rows]
         return Reading(trades) if trades else control("notice", "no trades")
     if channel == "spread":
         spread = msgspec.convert(content[1], _SpreadRow, strict=False)
         bid, ask = (spread.bid, spread.bid_volume), (spread.ask, spread.ask_volume)
-        return _quote(_ns(spread.time), bid, ask, instrument(pair), received_at)
+        return _quote(_ns(spread.time), bid, ask, instruments[pair], received_at)
     if channel == "ticker":
         row = msgspec.convert(content[1], _TickerRow, strict=False)
         bid, ask = (row.b.price, row.b.volume), (row.a.price, row.a.volume)
-        return _quote(0, bid, ask, instrument(pair), received_at)
+        return _quote(0, bid, ask, instruments[pair], received_at)
     return quarantined(f"channel {channel!r:.40} is nothing that we know")
 
 

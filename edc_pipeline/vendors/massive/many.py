@@ -45,7 +45,9 @@ from edc_pipeline.vendors.together import (
 def reader_of_many(feed: str, instruments: Instruments) -> ReadMany | None:
     if feed not in CLASSES:
         return None
-    ways = _WAYS[feed](Together("massive", feed, CLASSES[feed], instruments, several=True))
+    ways = _WAYS[feed](
+        Together("massive", feed, CLASSES[feed], instruments.__getitem__, several=True)
+    )
     decode = FRAME.decode
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:

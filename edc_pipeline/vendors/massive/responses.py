@@ -190,7 +190,7 @@ def _of_ticker(row: _Ticker, received_at: int, instruments: _InstrumentsOf) -> l
         else "stocks"
     )
     feed = market + SNAPSHOT
-    symbol, asset_class = instruments(feed)(row.ticker)
+    symbol, asset_class = instruments(feed)[row.ticker]
     common: dict[str, Any] = {
         "symbol": symbol,
         "asset_class": asset_class,
@@ -241,7 +241,7 @@ def _of_ticker(row: _Ticker, received_at: int, instruments: _InstrumentsOf) -> l
 
 
 def _last_of(row: _LastOf, received_at: int, instruments: _InstrumentsOf) -> AnyEvent:
-    symbol, asset_class = instruments("stocks")(row.T)
+    symbol, asset_class = instruments("stocks")[row.T]
     common: dict[str, Any] = {
         "ts_event": epoch_to_ns(row.t),
         "symbol": symbol,
@@ -289,7 +289,7 @@ def _past(
         return control("notice", "no results")
     if not ticker:
         return quarantined("results do not say whose they are; their request did")
-    symbol, asset_class = instruments("stocks")(ticker)
+    symbol, asset_class = instruments("stocks")[ticker]
     reading = Reading()
     for part in parts:
         try:

@@ -140,7 +140,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
     stocks, forex, crypto = (instruments(feed) for feed in ("stocks", "forex", "crypto"))
 
     def stock_trade(row: StockTrade, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = stocks(row.sym)
+        symbol, asset_class = stocks[row.sym]
         return [
             Trade(
                 ts_event=epoch_to_ns(row.t),
@@ -159,7 +159,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
         ]
 
     def stock_quote(row: StockQuote, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = stocks(row.sym)
+        symbol, asset_class = stocks[row.sym]
         bid_price, bid_size = side(row.bp, row.bs)
         ask_price, ask_size = side(row.ap, row.as_)
         return [
@@ -181,7 +181,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
         ]
 
     def bar(row: _Bar, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = stocks(row.sym)
+        symbol, asset_class = stocks[row.sym]
         kinds = _KINDS[type(row)]
         return [
             RefPx(
@@ -204,7 +204,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
         ]
 
     def forex_quote(row: ForexQuote, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = forex(row.p)
+        symbol, asset_class = forex[row.p]
         return [
             Quote(
                 ts_event=epoch_to_ns(row.t),
@@ -222,7 +222,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
         ]
 
     def crypto_trade(row: CryptoTrade, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = crypto(row.pair)
+        symbol, asset_class = crypto[row.pair]
         conditions = codes(row.c)
         return [
             Trade(
@@ -242,7 +242,7 @@ def readers(instruments: Callable[[str], Instruments]) -> dict[type[_Row], Make]
         ]
 
     def crypto_quote(row: CryptoQuote, received_at: int) -> list[AnyEvent]:
-        symbol, asset_class = crypto(row.pair)
+        symbol, asset_class = crypto[row.pair]
         bid_price, bid_size = side(row.bp, row.bs)
         ask_price, ask_size = side(row.ap, row.as_)
         return [

@@ -102,7 +102,7 @@ def decoder(subscription: Subscription) -> Decode:
     if feed in REST_FEEDS:
         return rest_decoder(subscription)
     any_frame = reader_of_any_frame(subscription)
-    one_pass = _rows(subscription).one_pass(feed, asked_level(subscription))
+    one_pass = RowReader(subscription).one_pass(feed, asked_level(subscription))
     if one_pass is None:
         return any_frame
     service = next(name for name, served in _FEED_OF_SERVICE.items() if served == feed)
@@ -125,19 +125,13 @@ def decoder(subscription: Subscription) -> Decode:
 def _reader_of_many(subscription: Subscription) -> ReadMany | None:
     feed = subscription.feed
     service = next((name for name, served in _FEED_OF_SERVICE.items() if served == feed), "")
-    return reader_of_many(feed, service, asked_level(subscription), _rows(subscription))
-
-
-def _rows(subscription: Subscription) -> RowReader:
-    feed = subscription.feed
-    spelling = {to_ticker(feed, symbol): symbol for symbol in subscription.symbols}
-    return RowReader(spelling, subscription.asset_classes, to_symbol)
+    return reader_of_many(feed, service, asked_level(subscription), RowReader(subscription))
 
 
 def reader_of_any_frame(subscription: Subscription) -> Decode:
     """Reads whatever Tiingo sends; what can't be read is told."""
     feed = subscription.feed
-    rows = _rows(subscription)
+    rows = RowReader(subscription)
     readers: dict[str, _Rows] = {
         "iex": rows.iex,
         "fx": rows.fx,

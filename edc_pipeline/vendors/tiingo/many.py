@@ -6,7 +6,6 @@ Plain is: every frame a new row of the feed asked for, without a number or flag 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def reader_of_many(feed: str, service: str, level: object, rows: RowReader) -> R
     if one_pass is None or feed not in {"iex", "fx", "crypto"}:
         return None
     decode = one_pass[0].decode
-    ways = _ways(Together("tiingo", feed, ASSET_CLASSES[feed], partial(rows.instrument, feed)))
+    ways = _ways(Together("tiingo", feed, ASSET_CLASSES[feed], rows.instruments[feed].__getitem__))
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:

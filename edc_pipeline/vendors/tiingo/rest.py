@@ -112,7 +112,7 @@ class _Labels:
     """What every event of a row shares."""
 
     def __init__(self, feed: str, instruments: Instruments, ticker: str, received_at: int) -> None:
-        self.symbol, self.asset_class = instruments(ticker.lower())
+        self.symbol, self.asset_class = instruments[ticker.lower()]
         self._feed = feed
         self._received_at = received_at
 

@@ -11,15 +11,17 @@ are decoded in one go. What does not fit it is the other readers' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
 from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, RefPx, Trade
+from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.iso_time import iso_to_ns
-from edc_pipeline.vendors.reading import Fault
+from edc_pipeline.vendors.reading import Fault, Instruments
+from edc_pipeline.vendors.tiingo.symbols import to_symbol, to_ticker
 
 Number = float | None
 Flag = int | bool | None
@@ -183,25 +185,19 @@ _NEW_BOATS: Final = msgspec.json.Decoder(NewRow[IexQuote | BoatsTrade | BoatsBre
 
 _REFERENCE_LENGTH: Final = 3
 _REFERENCE_LEVEL: Final = 6
-# Tickers whose spelling is remembered: the vendor has some 100,000, a subscription far fewer. None
-# that is longer than any ticker, or a hostile sender could fill the memory with them.
-_TICKERS_KEPT: Final = 65_536
-_TICKER_LENGTH: Final = 40
 
 
 class RowReader:
     """Reads the rows of one connection: knows how its symbols are spelled and classed."""
 
-    def __init__(
-        self,
-        spelling: Mapping[str, str],
-        asset_classes: Mapping[str, AssetClass],
-        fallback: Callable[[str, str], str],
-    ) -> None:
-        self._spelling = spelling
-        self._asset_classes = asset_classes
-        self._fallback = fallback
-        self._known: dict[tuple[str, str], tuple[str, AssetClass]] = {}
+    def __init__(self, subscription: Subscription) -> None:
+        spelled = {to_ticker(subscription.feed, symbol): symbol for symbol in subscription.symbols}
+        self.instruments = {
+            feed: Instruments(
+                subscription, spelled, partial(to_symbol, feed), partial(_class_of, feed)
+            )
+            for feed in ASSET_CLASSES
+        }
 
     def one_pass(self, feed: str, level: object) -> OnePass | None:
         """A decoder of whole frames for what this subscription nearly always brings, and what
@@ -281,18 +277,6 @@ class RowReader:
 
     # An event
 
-    def instrument(self, feed: str, ticker: str) -> tuple[str, AssetClass]:
-        """Our symbol, and its class."""
-        known = self._known.get((feed, ticker))
-        if known is None:
-            symbol = self._spelling.get(ticker) or self._fallback(feed, ticker)
-            known = symbol, self._asset_classes.get(symbol) or ASSET_CLASSES[feed]
-            if len(self._known) >= _TICKERS_KEPT:
-                self._known.clear()
-            if len(ticker) <= _TICKER_LENGTH:
-                self._known[feed, ticker] = known
-        return known
-
     def _quote(
         self,
         ts: int,
@@ -302,7 +286,7 @@ class RowReader:
     ) -> Quote:
         if labels.change == "deleted":
             raise Fault("a deleted quote: a quote has no column that could say so")
-        symbol, asset_class = self.instrument(labels.feed, row.ticker)
+        symbol, asset_class = self.instruments[labels.feed][row.ticker]
         bid, bid_size, ask, ask_size = row.bid, row.bid_size, row.ask, row.ask_size
         return Quote(
             ts_event=ts,
@@ -332,7 +316,7 @@ class RowReader:
             raise Fault("a trade without a price")
         if labels.change != "new":
             conditions = f"{labels.change} {conditions}".rstrip()
-        symbol, asset_class = self.instrument(labels.feed, ticker)
+        symbol, asset_class = self.instruments[labels.feed][ticker]
         return Trade(
             ts_event=ts,
             symbol=symbol,
@@ -350,7 +334,7 @@ class RowReader:
         if labels.change == "deleted":
             raise Fault("a deleted reference price: it has no column that could say so")
         iso, ticker, price = row
-        symbol, asset_class = self.instrument(labels.feed, ticker)
+        symbol, asset_class = self.instruments[labels.feed][ticker]
         return [
             RefPx(
                 ts_event=iso_to_ns(iso),
@@ -372,6 +356,10 @@ ASSET_CLASSES: Final[dict[str, AssetClass]] = {
     "fx": "fx",
     "crypto": "crypto",
 }
+
+
+def _class_of(feed: str, _: str) -> AssetClass:
+    return ASSET_CLASSES[feed]
 
 
 def _flags(row: IexTrade | IexBreak) -> str:
