@@ -17,6 +17,7 @@ from edc_pipeline.consolidation.batch_rows import read_batch
 from edc_pipeline.consolidation.certificate import Certificate, Duplicates, StateOfDay
 from edc_pipeline.consolidation.content_hash import content_hash
 from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.growth import Growth
 from edc_pipeline.consolidation.h5_write import DailyFile, symbols_table
 from edc_pipeline.consolidation.pipeline import Written, widths_of_plan, write_rows
 from edc_pipeline.consolidation.plan import Plan, put_aside
@@ -42,22 +43,31 @@ def attempt(
     state_in_place_of: StateInPlaceOf,
     wish: Wish,
     watch: Watch,
+    grown: Growth | None = None,
 ) -> Certificate | None:
     """Make the file of a plan and put it in its place; None where it would say what stands.
 
-    Raises `SetAsideWhileReading` when a micro-batch turns out to be none.
+    Raises `SetAsideWhileReading` when a micro-batch turns out to be none, and `NotGrown` when the
+    day cannot be made as one that has `grown`.
     """
     made: list[Certificate] = []
 
     def write(temporary: Path) -> None:
         with _scratch(path) as scratch:
             try:
-                written = _write(plan, temporary, scratch, wish, watch, certify_as)
+                written = _write(plan, temporary, scratch, wish, watch, certify_as, grown)
             except OSError as error:
                 raise _not_written(path, error) from error
         with watch.stage("verify", written.rows):
             try:
-                fault = read_back(temporary, plan.event_type, plan.day, written.digests, wish.order)
+                fault = read_back(
+                    temporary,
+                    plan.event_type,
+                    plan.day,
+                    written.digests,
+                    wish.order,
+                    written.taken_over,
+                )
             # HDF5, h5py and PyTables have many for a disk that refuses: a RuntimeError for a close,
             # a NoSuchNodeError for what could not be read, an UnImplemented without columns.
             except (OSError, RuntimeError, LookupError, ValueError, AttributeError) as error:
@@ -101,6 +111,7 @@ def _write(
     wish: Wish,
     watch: Watch,
     certify_as: Callable[[Written], Certificate],
+    grown: Growth | None,
 ) -> Written:
     done: list[Written] = []
 
@@ -127,6 +138,7 @@ def _write(
             memory=wish.memory,
             advance=advance,
             finish=finish,
+            grown=grown,
         )
     return done[0]
 

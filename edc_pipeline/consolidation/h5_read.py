@@ -85,9 +85,12 @@ class StoredTable:
     ) -> None:
         os.close(self._descriptor)
 
+    def stored(self, chunk: Chunk) -> bytes:
+        """A chunk as it lies in the file."""
+        return os.pread(self._descriptor, chunk.bytes, chunk.at)
+
     def read(self, chunk: Chunk) -> npt.NDArray[Any]:
-        stored = os.pread(self._descriptor, chunk.bytes, chunk.at)
-        return unpack(stored, self.dtype, self._codec)[: chunk.rows]
+        return unpack(self.stored(chunk), self.dtype, self._codec)[: chunk.rows]
 
     def _read_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
         if room.records is None:

@@ -13,6 +13,7 @@ from edc_pipeline.consolidation.attempt import StateInPlaceOf, attempt, without_
 from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.consolidation.day_state import SEALING_TIME, state_of_day
 from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.growth import Growth, NotGrown, growth_of
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order, daily_file
 from edc_pipeline.consolidation.plan import Plan, make_plan, refuse_if_nothing
@@ -102,23 +103,28 @@ def consolidate(
                 prune_versions(path, versions)
                 return _unchanged(path, standing, watch)
             plan = make_plan(spool, event_type, day)
-        return _make(plan, path, standing, state_in_place_of, wish, watch)
+            grown = growth_of(plan, path, standing, wish) if standing else None
+        return _make(plan, path, standing, grown, state_in_place_of, wish, watch)
 
 
 def _make(
     plan: Plan,
     path: Path,
     standing: Certificate | None,
+    grown: Growth | None,
     state_in_place_of: StateInPlaceOf,
     wish: Wish,
     watch: Watch,
 ) -> Consolidated:
-    """Again and again, without the micro-batches that turn out to be none."""
+    """Again and again, without the micro-batches that turn out to be none; then in full."""
     while True:
         try:
-            made = attempt(plan, path, standing, state_in_place_of, wish, watch)
+            made = attempt(plan, path, standing, state_in_place_of, wish, watch, grown)
             break
+        except NotGrown:
+            grown = None
         except SetAsideWhileReading as bad:
+            grown = None
             if not bad.batch.path.exists():  # compacted meanwhile, or removed: look again
                 plan = make_plan(plan.spool, plan.event_type, plan.day)
                 continue

@@ -17,7 +17,7 @@ from edc_pipeline.consolidation.h5_read import Chunk, StoredTable
 from edc_pipeline.consolidation.identity import Rules, under_id_rule
 from edc_pipeline.consolidation.rows import Array, Rows
 
-_KEY: Final = ("vendor", "feed", "symbol", "venue", "event_id")
+ID_COLUMNS: Final = ("vendor", "feed", "symbol", "venue", "event_id")
 _ENTRY: Final = np.dtype([("digest", "<u8"), ("row", "<i8")])
 _AT_ONCE: Final = 4_000_000  # entries compared in one go: 64 MB
 
@@ -42,6 +42,13 @@ class NearDuplicates:
             self._entries += len(entries)
         self._rows += len(order)
 
+    def take(self, rows: Rows | None, count: int) -> None:
+        """So many rows that lie in order already; None: none of them bears an id."""
+        if rows is not None:
+            self.add(rows, np.arange(count))
+        else:
+            self._rows += count
+
     def candidates(self) -> Array:
         """Rows whose id may be that of another row, in order."""
         if not self._entries:
@@ -54,7 +61,7 @@ class NearDuplicates:
 
 def _digests(rows: Rows, at: Array) -> Array:
     digest = np.zeros(len(at), np.uint64)
-    for name in _KEY:
+    for name in ID_COLUMNS:
         text = rows.texts[name]
         words = pl.Series(text.words, dtype=pl.Binary).hash(seed=0).to_numpy()
         codes = 0 if text.codes is None else text.codes[at]
@@ -104,4 +111,4 @@ def near_duplicates(
 def _keys(chunk: Chunk, block: Array, candidates: Array) -> list[tuple[bytes, ...]]:
     low, high = np.searchsorted(candidates, [chunk.first, chunk.first + chunk.rows])
     rows = block[candidates[low:high] - chunk.first]
-    return list(zip(*(rows[name].tolist() for name in _KEY), strict=True))
+    return list(zip(*(rows[name].tolist() for name in ID_COLUMNS), strict=True))

@@ -21,6 +21,7 @@ import numpy as np
 from edc_pipeline.consolidation.certificate import FeedCounts, Input
 from edc_pipeline.consolidation.chunk_codec import pack
 from edc_pipeline.consolidation.content_hash import digest_of
+from edc_pipeline.consolidation.growth import Growth, Symbols, TakenOver, take_over
 from edc_pipeline.consolidation.h5_read import StoredTable
 from edc_pipeline.consolidation.h5_write import DailyFile, TimeIndex
 from edc_pipeline.consolidation.identity import Rules, Tally, counts_of, settle
@@ -35,8 +36,6 @@ from edc_pipeline.consolidation.sorting import stable_order
 
 _PACKERS: Final = 2
 _IN_FLIGHT: Final = 8  # chunks being packed, or packed and not yet written
-
-Symbols = dict[bytes, tuple[int, int]]  # symbol → (rows, first row)
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Written:
     last_event: int | None
     inputs: list[Input]
     index: bytes | None
+    taken_over: int  # so many of the first chunks are the former file's, and were read back
 
 
 def write_rows(
@@ -68,9 +68,11 @@ def write_rows(
     memory: int,
     advance: Callable[[int], None],
     finish: Callable[[DailyFile, Written], None],
+    grown: Growth | None = None,
 ) -> None:
-    """Write the day's rows into `path`, then let `finish` put in what stands beside them."""
-    reading = Reading()
+    """Write the day's rows into `path`, then let `finish` put in what stands beside them. Where the
+    day has `grown`, rows of the former file are taken over."""
+    reading, slice_rows = Reading(), rows_of_a_slice(memory)
     near = NearDuplicates(scratch / "ids", rules)
     tallies: dict[tuple[str, str], Tally] = {}
     span: list[int] = []
@@ -82,20 +84,32 @@ def write_rows(
         )
         packing = stack.enter_context(_Packing(file, codec, index if order == "time" else None))
         laid = _ByTime(plan, widths) if order == "time" else _BySymbol(plan, widths, scratch)
-        for slice_ in slices(plan, rules, rows_of_a_slice(memory), scratch, reading, advance):
-            settled = settle(slice_.rows, rules, settled_from=slice_.settled_from)
+        to_read = plan if grown is None else grown.plan
+        if grown is not None:
+            former = take_over(grown, file, path, index, near, rules, slice_rows, scratch)
+            advance(plan.rows - to_read.rows)
+            assert isinstance(laid, _ByTime)
+            laid.go_on(former)
+            packing.digests += former.digests
+            tallies |= former.tallies
+            span += former.first_event
+        taken_over = len(packing.digests)
+        for slice_ in slices(to_read, rules, slice_rows, scratch, reading, advance):
+            rows = slice_.rows if grown is None else grown.from_then_on(slice_.rows)
+            settled = settle(rows, rules, settled_from=slice_.settled_from)
             for product, tally in settled.feeds.items():
                 tallies.setdefault(product, Tally()).add(tally)
             if len(settled.order):
-                stamps = slice_.rows.numbers["ts_event"]
+                stamps = rows.numbers["ts_event"]
                 span += [int(stamps[settled.order[0]]), int(stamps[settled.order[-1]])]
-            for chunk in laid.add(slice_.rows, settled.order, settled.occurrence, near):
+            for chunk in laid.add(rows, settled.order, settled.occurrence, near):
                 packing.add(chunk)
         for chunk in laid.rest():
             packing.add(chunk)
         packing.finish()
         for product, tally in reading.tallies.items():
             tallies.setdefault(product, Tally()).add(tally)
+        inputs = reading.inputs if grown is None else grown.all_inputs(reading.inputs, tallies)
         candidates = laid.places(near.candidates())
         listed, more = np.empty(0, np.int64), Counter[tuple[str, str]]()
         if len(candidates):
@@ -105,7 +119,7 @@ def write_rows(
         finish(
             file,
             Written(
-                rows_in=sum(i.rows for i in reading.inputs),
+                rows_in=sum(i.rows for i in inputs),
                 rows=file.rows,
                 dtype=file.dtype,
                 digests=packing.digests,
@@ -114,8 +128,9 @@ def write_rows(
                 near_duplicates=listed,
                 first_event=min(span, default=None),
                 last_event=max(span, default=None),
-                inputs=sorted(reading.inputs, key=lambda i: i.name),
+                inputs=sorted(inputs, key=lambda i: i.name),
                 index=index.image() if order == "time" and file.rows else None,
+                taken_over=taken_over,
             ),
         )
 
@@ -178,6 +193,12 @@ class _ByTime:
         self._records = Records(plan.event_type, widths)
         self._rows = 0
         self.symbols: Symbols = {}
+
+    def go_on(self, former: TakenOver) -> None:
+        """After the rows that were taken over."""
+        self._records.go_on(former.rows, former.rest)
+        self._rows = former.rows
+        self.symbols = dict(former.symbols)
 
     def add(
         self, rows: Rows, order: Array, occurrence: Array, near: NearDuplicates

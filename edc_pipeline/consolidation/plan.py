@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,16 +174,19 @@ def is_what_was_read(standing: Certificate, spool: Path) -> bool:
     try:
         if {p.name: p.stat().st_size for p in there} != {n: size for n, (size, _) in known.items()}:
             return False
-        with ThreadPoolExecutor(_HASHERS) as pool:
-            # In lots: a future for each of thousands of files costs as much as its hash.
-            lots = [there[at : at + _LOT] for at in range(0, len(there), _LOT)]
-            hashes = pool.map(lambda lot: [describe(path, 0).sha256 for path in lot], lots)
-            return all(
-                [known[path.name][1] for path in lot] == found
-                for lot, found in zip(lots, hashes, strict=True)
-            )
+        found = described([(path, 0) for path in there])
+        return all(known[read.name][1] == read.sha256 for read in found)
     except OSError:
         return False
+
+
+def described(batches: Sequence[tuple[Path, int]]) -> Iterator[Input]:
+    """Each with its rows → as a certificate lists it. OSError if one is not there any more."""
+    # In lots: a future for each of thousands of files costs as much as its hash.
+    lots = [batches[at : at + _LOT] for at in range(0, len(batches), _LOT)]
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        for found in pool.map(lambda lot: [describe(*batch) for batch in lot], lots):
+            yield from found
 
 
 def describe(path: Path, rows: int) -> Input:

@@ -35,9 +35,16 @@ def wrong_order(block: Array, order: Order = "time") -> Array:
 
 
 def read_back(
-    path: Path, event_type: EventType, day: dt.date, digests: list[bytes], order: Order
+    path: Path,
+    event_type: EventType,
+    day: dt.date,
+    digests: list[bytes],
+    order: Order,
+    taken_over: int = 0,
 ) -> str | None:
-    """What is wrong with a file just written, or None."""
+    """What is wrong with a file just written, or None. Of the chunks that were taken over from a
+    sound file, and read back then, only the last is looked at: what comes next follows on it."""
+    begin = max(0, taken_over - 1)
     first, end = day_bounds(day)
 
     def look(block: Array) -> tuple[bytes, Array, bool]:
@@ -49,7 +56,8 @@ def read_back(
 
     with StoredTable(path, event_type) as table:
         last: Array | None = None
-        for number, (digest, ends, sound) in enumerate(table.each(lambda _c, block: look(block))):
+        looks = table.each(lambda _c, block: look(block), table.chunks[begin:])
+        for number, (digest, ends, sound) in enumerate(looks, begin):
             if number >= len(digests) or digest != digests[number]:
                 return f"what was read back is not what was written, in chunk {number}"
             joined = ends if last is None else np.concatenate([last, ends])

@@ -26,6 +26,12 @@ class Records:
         self._chunk = np.zeros(CHUNK_ROWS, self.dtype)
         self._filled = 0
 
+    def go_on(self, rows: int, last: Array) -> None:
+        """After so many rows, of which the last stand here: they fill no chunk."""
+        self.rows = rows - len(last)
+        self._chunk[: len(last)] = last
+        self._filled = len(last)
+
     def add(self, rows: Rows, order: Array, occurrence: Array) -> Iterator[Array]:
         """The chunks that these rows, in this order, fill."""
         words = {

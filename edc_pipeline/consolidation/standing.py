@@ -39,24 +39,29 @@ def as_now(standing: Certificate, path: Path) -> Certificate:
 
 def is_made_of_this(standing: Certificate, spool: Path, wish: Wish) -> bool:
     """Whether the standing file was made by this code from exactly this: no row need be read."""
-    event_type, day = standing.event_type, dt.date.fromisoformat(standing.day)
-    known = {
-        f"{vendor}/{feed}": rule.kind
-        for (vendor, feed, of_type), rule in wish.rules.items()
-        if of_type == event_type
-    }
-    made_so = (standing.code_version, standing.codec, standing.order)
-    if made_so != (__version__, wish.codec, wish.order) or any(
-        known.get(feed, "counted") != n.identity for feed, n in standing.feeds.items()
-    ):
+    if not is_made_so(standing, wish):
         return False
-    ledger = read_ledger(spool, event_type, day)
+    day = dt.date.fromisoformat(standing.day)
+    ledger = read_ledger(spool, standing.event_type, day)
     return (
         standing.events_out == ledger.events_out
         and standing.frames == ledger.frames
         and standing.gaps == ledger.gaps
         and ledger.fault is None
         and is_what_was_read(standing, spool)
+    )
+
+
+def is_made_so(standing: Certificate, wish: Wish) -> bool:
+    """Whether the standing file was made by this code in this way, of whatever."""
+    known = {
+        f"{vendor}/{feed}": rule.kind
+        for (vendor, feed, of_type), rule in wish.rules.items()
+        if of_type == standing.event_type
+    }
+    made_so = (standing.code_version, standing.codec, standing.order)
+    return made_so == (__version__, wish.codec, wish.order) and all(
+        known.get(feed, "counted") == n.identity for feed, n in standing.feeds.items()
     )
 
 

@@ -4,6 +4,7 @@ order of files, however small the slices, give the reference's answer and one co
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ BY_ID: Rules = {("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYP
 
 
 @st.composite
-def delivered(draw: st.DrawFn, event_type: EventType) -> list[Row]:
+def delivered(
+    draw: st.DrawFn, event_type: EventType, sources: Sequence[str] = ("vendor", "vendor", "receive")
+) -> list[Row]:
     """Events over a few stamps, of which many collide; frames delivered once, twice, thrice."""
     fields = st.fixed_dictionaries(
         {
             "ts_event": st.integers(OPEN, OPEN + 12),
-            "ts_source": st.sampled_from(["vendor", "vendor", "receive"]),
+            "ts_source": st.sampled_from(sources),
             "vendor": st.sampled_from(["acme", "byid"]),
             "symbol": st.sampled_from(["A", "B", "ZÜ"]),
             "event_id": st.sampled_from(["", "7", "8"]),
