@@ -52,6 +52,7 @@ bench-capture: $(VENV)/.core
 
 # Spool → verified daily file beside plain pandas. Other sizes: make bench-consolidation ROWS=1000000
 # The curve of the cost over the size: ARGS="--sizes 100000,1000000,10000000 --no-plain"
+# What a small file costs: ARGS="--small-files 20000". A day that grows: benchmarks/consolidation_growth.py
 bench-consolidation: $(VENV)/.dev
 	@$(BIN)/python benchmarks/consolidation.py --rows $(or $(ROWS),10000000) $(ARGS)
 

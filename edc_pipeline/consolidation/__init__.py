@@ -3,6 +3,7 @@
     micro-batches ─plan─► inputs, ledger ─slices─► rows ─identity─► kept, ordered rows
         ─h5_write─► daily file + certificate ─read_back─► verified ─seal─► in its place
 
+A day that has only grown since goes on from its former file: `growth`.
 `verification` re-reads a daily file and trusts nothing; `glance` shows one and trusts it.
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
 """

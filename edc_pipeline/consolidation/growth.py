@@ -14,8 +14,8 @@ and the certificate are those of the day made in full; where that is in doubt, i
 - what the certificate counts before that instant is what it counts of the day without what the
   former micro-batches give after it, and that has to be the very rows of the former file.
 
-What is taken over is still read once, for its hashes and the time index, and written: a third of
-the time of making it (`benchmarks/consolidation_growth.py`).
+What is taken over is still written, and read once for its hashes and the time index. Of 10M rows
+that costs 2.3 s of CPU, and making them anew 9.8 (`benchmarks/consolidation_growth.py`).
 """
 
 from __future__ import annotations
