@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate, daily_file, read_certificate, verify
+from edc_pipeline.consolidation import (
+    consolidate,
+    daily_file,
+    growth,
+    read_certificate,
+    verify,
+)
 from edc_pipeline.consolidation.names import version_files
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches
 
@@ -74,6 +80,47 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
     assert [p.name for p in out.iterdir() if p.name.endswith((".tmp", ".scratch"))] == []
     inodes = {p.stat().st_ino for p in [last.path, *version_files(last.path)]}
     assert len(inodes) == 1 + len(version_files(last.path))
+
+
+def _grow(spool: Path, out: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growth, "GROWN_ROWS", 0)
+        consolidate(spool, out, "trade", DAY, rules={}, now_ns=OPEN)
+
+
+@pytest.mark.timeout(900)
+def test_killed_while_a_day_grows(spool: Path, out: Path, tmp_path: Path) -> None:
+    """The former file, of which the new one is made, stands until that does."""
+    rows = frames(
+        [[event(ts_event=OPEN + i, symbol=f"S{i % 9}", price=i / 7)] for i in range(60_000)]
+    )
+    write_batches(spool, [rows[i : i + 5_000] for i in range(0, 50_000, 5_000)])
+    former = consolidate(spool, out, "trade", DAY, rules={}, now_ns=OPEN)
+    path, before = former.path, former.path.read_bytes()
+    write_batches(spool, [rows[50_000:]], first_number=10)
+    whole = consolidate(spool, tmp_path / "whole", "trade", DAY, rules={}, now_ns=OPEN)
+    known = {former.certificate.content_hash, whole.certificate.content_hash}
+    took = sum(whole.seconds.values())
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["edc_pipeline.consolidation", "pandas"])
+    dice, seen = random.Random(5), Counter[str]()
+    for number in range(KILLS):
+        worker = context.Process(target=_grow, args=(spool, out))
+        worker.start()
+        worker.join(dice.uniform(0, 2.0 * took))
+        worker.kill()
+        worker.join()
+        seen["finished" if worker.exitcode == 0 else "killed"] += 1
+        assert read_certificate(path).content_hash in known
+        if number % 25 == 0:
+            assert verify(path).ok
+        if worker.exitcode == 0:
+            path.write_bytes(before)
+    assert seen["killed"] > KILLS / 10, seen
+    _grow(spool, out)
+    assert read_certificate(path) == whole.certificate
+    assert [f for f in verify(path, spool).findings if f.severity == "error"] == []
+    assert [p.name for p in out.iterdir() if p.name.endswith((".tmp", ".scratch"))] == []
 
 
 def test_two_processes_at_once(spool: Path, out: Path) -> None:
