@@ -212,3 +212,20 @@ def test_conditions_written_in_two_ways_are_one() -> None:
     prints = [{"s": "AAPL", "p": 1.5, "t": 1769092200000, "v": 1, "c": c} for c in said]
     frames = [{"type": "trade", "data": prints[: n % 4 + 1]} for n in range(FRAMES)]
     assert agree("finnhub", Subscription("trades"), told(frames))
+
+
+@pytest.mark.parametrize("stamps", [[1769092200000], ["1769092200000"], [1769092200000, "7"]])
+def test_stamps_written_as_text_are_read_with_the_others(stamps: list[int | str]) -> None:
+    frames = [
+        {"s": "BTCUSD", "p": "1.5", "q": str(n), "t": stamps[n % len(stamps)]}
+        for n in range(FRAMES)
+    ]
+    assert agree("finage", Subscription("crypto"), told(frames)) == ("7" not in stamps)
+
+
+def test_times_of_two_units_are_not_read_together() -> None:
+    trade = {"e": "trade", "s": "BTCUSDT", "t": 1, "p": "1.5", "q": "2", "m": True}
+    ms, us = trade | {"T": 1769092200000}, trade | {"T": 1769092200000123}
+    assert agree("binance", Subscription("spot"), told([ms, ms | {"m": False}]))
+    assert agree("binance", Subscription("spot"), told([us, us]))
+    assert not agree("binance", Subscription("spot"), told([ms, us]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edc_pipeline.coded import Coded, Words
 from edc_pipeline.vendors.binance.rows import (
     ASSET_CLASSES,
     COMBINED_PLAIN_BOOK,
@@ -80,8 +81,8 @@ def reader_of_many(feed: str, reader: RowReader) -> ReadMany | None:
 
 def _ways(together: Together) -> Callable[[int], Ways]:
     """By the time of receipt: spot's book ticker has none of its own."""
-    # `m`: the buyer's order lay in the book, so the seller came to it.
-    sides, conditions = Spelling({False: "buy", True: "sell"}.__getitem__), Spelling(condition_of)
+    # By `m`, 0 or 1: the buyer's order lay in the book, so the seller came to it.
+    sides, conditions = Words("buy", "sell"), Spelling(condition_of)
 
     def trades(rows: list[TradeRow], places: Places) -> Columns:
         kinds = {row.X for row in rows}
@@ -107,7 +108,7 @@ def _ways(together: Together) -> Callable[[int], Ways]:
         numbers["ts_event"] = times_to_ns([row.T for row in rows])
         numbers["price"] = floats([row.p for row in rows])
         numbers["size"] = floats([row.q for row in rows])
-        coded["side"] = sides([row.m for row in rows])
+        coded["side"] = Coded(sides, np.fromiter([row.m for row in rows], np.int32, len(rows)))
         return together.columns("trade", [row.s for row in rows], numbers, places, coded, texts)
 
     def books(rows: list[BookRow], places: Places) -> Columns:

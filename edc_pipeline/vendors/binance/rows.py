@@ -205,12 +205,14 @@ def condition_of(how: str) -> str:
 
 def times_to_ns(times: list[int]) -> NDArray[np.int64]:
     """All in milliseconds, or all in microseconds."""
-    unit = _NS_PER_MS if max(times) <= _MOST_MS else _NS_PER_US
-    if unit == _NS_PER_US and min(times) <= _MOST_MS:
+    found = np.fromiter(times, np.int64, len(times))
+    first, last = int(found.min()), int(found.max())
+    unit = _NS_PER_MS if last <= _MOST_MS else _NS_PER_US
+    if unit == _NS_PER_US and first <= _MOST_MS:
         raise ValueError("times of two units in one read")
-    if max(times) * unit > NS_MAX:
+    if last * unit > NS_MAX:
         raise OverflowError
-    return np.fromiter(times, np.int64, len(times)) * unit
+    return found * unit
 
 
 def _feed_of_trade(row: TradeRow | AggregateRow) -> str:

@@ -3,6 +3,8 @@ plain: every frame a trade or a quote, its numbers written as numbers or as text
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
@@ -11,6 +13,7 @@ from edc_pipeline.vendors.finage.symbols import CLASSES
 from edc_pipeline.vendors.together import (
     Numbers,
     Places,
+    Times,
     Together,
     Ways,
     epochs_to_ns,
@@ -38,21 +41,28 @@ def _is_trade(row: Row) -> bool:
 def _ways(together: Together) -> Ways:
     def trades(rows: list[Row], places: Places) -> Columns:
         numbers: Numbers = {
-            "ts_event": epochs_to_ns([stamp_of(row.t) for row in rows]),
+            "ts_event": _times(rows),
             "price": required_floats(_numbers([row.p for row in rows])),
-            "size": floats(_numbers([first(row.q, row.v) for row in rows])),
+            "size": floats(_numbers([row.v if row.q is None else row.q for row in rows])),
         }
         return together.columns("trade", [row.s for row in rows], numbers, places)
 
     def quotes(rows: list[Row], places: Places) -> Columns:
         numbers = quote_numbers(
-            epochs_to_ns([stamp_of(row.t) for row in rows]),
+            _times(rows),
             (_numbers([first(r.b, r.bp) for r in rows]), _numbers([r.bs for r in rows])),
             (_numbers([first(r.a, r.ap) for r in rows]), _numbers([r.as_ for r in rows])),
         )
         return together.columns("quote", [row.s for row in rows], numbers, places)
 
     return {True: trades, False: quotes}
+
+
+def _times(rows: list[Row]) -> Times:
+    stamps: list[Any] = [row.t for row in rows]
+    if str in set(map(type, stamps)):
+        stamps = list(map(stamp_of, stamps))
+    return epochs_to_ns(stamps)
 
 
 def _numbers(written: list[Written]) -> list[float | None]:
