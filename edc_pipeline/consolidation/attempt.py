@@ -6,21 +6,20 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from edc_pipeline import __version__
 from edc_pipeline.consolidation.balance import imbalances
-from edc_pipeline.consolidation.batch_rows import read_batch
+from edc_pipeline.consolidation.batch_rows import read_batch, sound_ones, why_none
 from edc_pipeline.consolidation.certificate import Certificate, Duplicates, StateOfDay
 from edc_pipeline.consolidation.content_hash import content_hash
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.growth import Growth
 from edc_pipeline.consolidation.h5_write import DailyFile, symbols_table
 from edc_pipeline.consolidation.pipeline import Written, widths_of_plan, write_rows
-from edc_pipeline.consolidation.plan import Plan, put_aside
+from edc_pipeline.consolidation.plan import Plan
 from edc_pipeline.consolidation.progress import Watch
 from edc_pipeline.consolidation.read_back import read_back
 from edc_pipeline.consolidation.replacement import SCRATCH_SUFFIX, prune_versions
@@ -159,23 +158,14 @@ def _longest_texts(plan: Plan) -> dict[str, int]:
 
 
 def without_damaged(plan: Plan, advance: Callable[[int], None]) -> Plan:
-    """Read every micro-batch for itself; those that are none are set aside."""
-    sound, set_aside = [], list(plan.set_aside)
-    for batch in plan.batches:
-        try:
-            read_batch(batch, plan.event_type, plan.day)
-            sound.append(batch)
-        except (UnreadableBatch, OSError) as error:
-            set_aside.append(put_aside(batch.path, error, batch.footer.rows))
-        advance(batch.footer.rows)
-    if not sound:
-        first = set_aside[0]
+    """Those micro-batches that are none are set aside."""
+    sound = sound_ones(plan, advance)
+    if not sound.batches:
         raise CannotConsolidate(
-            f"none of the micro-batches of {plan.event_type} of {plan.day} in {plan.spool} can be"
-            f" read; the first is {first.name}: {first.reason}. A daily file made before stays",
+            f"{why_none(sound)}. A daily file made before stays",
             events_missing=sum(s.events for s in plan.ledger.events_out),
         )
-    return replace(plan, batches=sound, set_aside=sorted(set_aside, key=lambda s: s.name))
+    return sound
 
 
 @contextmanager

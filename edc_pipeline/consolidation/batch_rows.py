@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from edc_pipeline.consolidation.certificate import Input
 from edc_pipeline.consolidation.layout import FORBIDDEN_TEXT
-from edc_pipeline.consolidation.plan import Batch
+from edc_pipeline.consolidation.plan import Batch, Plan, put_aside
 from edc_pipeline.consolidation.rows import Array, Part
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
@@ -42,6 +43,29 @@ def read_batch(batch: Batch, event_type: EventType, day: dt.date) -> tuple[Part,
     _check(part, name, footer, day)
     digest = hashlib.sha256(image).hexdigest()
     return part, Input(name=name, rows=footer.rows, bytes=len(image), sha256=digest)
+
+
+def sound_ones(plan: Plan, advance: Callable[[int], None] = lambda _rows: None) -> Plan:
+    """Each micro-batch is read for itself, so that all that are none are found, and set aside, at
+    once. `CannotConsolidate` where the disk does not hand one out."""
+    sound, set_aside = [], list(plan.set_aside)
+    for batch in plan.batches:
+        try:
+            read_batch(batch, plan.event_type, plan.day)
+            sound.append(batch)
+        except (UnreadableBatch, OSError) as error:
+            set_aside.append(put_aside(batch.path, error, batch.footer.rows))
+        advance(batch.footer.rows)
+    return replace(plan, batches=sound, set_aside=sorted(set_aside, key=lambda s: s.name))
+
+
+def why_none(plan: Plan) -> str:
+    """What to say of a plan whose micro-batches are all set aside."""
+    first = plan.set_aside[0]
+    return (
+        f"none of the micro-batches of {plan.event_type} of {plan.day} in {plan.spool} can be"
+        f" read; the first is {first.name}: {first.reason}"
+    )
 
 
 def _decode(image: bytes, event_type: EventType, footer: Footer, *, check_pages: bool) -> Part:

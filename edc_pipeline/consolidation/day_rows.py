@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,19 +17,18 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from edc_pipeline.consolidation.batch_rows import read_batch
+from edc_pipeline.consolidation.batch_rows import sound_ones, why_none
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
 from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData
 from edc_pipeline.consolidation.h5_read import Chunk, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
 from edc_pipeline.consolidation.names import SYMBOLS
-from edc_pipeline.consolidation.plan import Plan, make_plan, put_aside
+from edc_pipeline.consolidation.plan import Plan, make_plan
 from edc_pipeline.consolidation.rows import Array, Rows
 from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, cuts, slices
 from edc_pipeline.consolidation.words import as_dictionary, factorized
 from edc_pipeline.events import COLUMNS, EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 _SPOOL_SLICE_ROWS: Final = 500_000
 _PIECE_ROWS: Final = 65_536  # of some symbols, made a table of at a time
@@ -167,20 +166,14 @@ def _settled(plan: Plan) -> Iterator[tuple[int, Rows]]:
 
 
 def without_damaged(plan: Plan) -> Plan:
-    """Each micro-batch is read for itself, so that all that are none are found at once."""
-    sound, set_aside = [], list(plan.set_aside)
-    for batch in plan.batches:
-        try:
-            read_batch(batch, plan.event_type, plan.day)
-            sound.append(batch)
-        except (UnreadableBatch, OSError) as error:
-            set_aside.append(put_aside(batch.path, error, batch.footer.rows))
-    if not sound:
-        raise NoSuchData(
-            f"none of the micro-batches of {plan.event_type} of {plan.day} in {plan.spool} can be"
-            f" read; the first is {set_aside[0].name}: {set_aside[0].reason}"
-        )
-    return replace(plan, batches=sound, set_aside=sorted(set_aside, key=lambda s: s.name))
+    """Those micro-batches that are none are left out."""
+    try:
+        sound = sound_ones(plan)
+    except CannotConsolidate as error:
+        raise NoSuchData(str(error)) from error
+    if not sound.batches:
+        raise NoSuchData(why_none(sound))
+    return sound
 
 
 def _from(rows: Rows, instant: int) -> Rows:
