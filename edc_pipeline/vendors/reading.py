@@ -111,7 +111,7 @@ class Change:
 class Instruments(dict[str, tuple[str, AssetClass]]):
     """A vendor's symbols as one connection hears them: ours, and its asset class.
 
-    A dict, whose own look-up takes a quarter of a call: one is made for every row read by itself.
+    A dict, whose own look-up takes half of a call: one is made for every row read by itself.
     """
 
     def __init__(
