@@ -154,7 +154,8 @@ class CalledFeeds:
                     state.last_problem = str(taken)
                     log.error("%s: %s", state.source.name, taken)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), _RETRY_PORT_S)
+                    async with asyncio.timeout(_RETRY_PORT_S):
+                        await stop.wait()
             else:
                 return True
         return False
@@ -171,7 +172,8 @@ class CalledFeeds:
         """Until closed, and then once more. Never cancelled: a thread would go on writing."""
         while not self._closed.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), _KEEP_EVERY_S)
+                async with asyncio.timeout(_KEEP_EVERY_S):
+                    await self._closed.wait()
             await self._keep()
 
     async def _keep(self) -> None:

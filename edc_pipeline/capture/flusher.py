@@ -129,7 +129,8 @@ class Flusher:
     async def flush_when_due(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._many_rows.wait(), _LOOK_EVERY_S)
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._many_rows.wait()
             self._many_rows.clear()
             self.make_room()
             if self._is_due():

@@ -276,7 +276,8 @@ class Exchange:
             self._changed.clear()
             # The timeout is a net: nothing but a lost wake-up would ever need it.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.25)
+                async with asyncio.timeout(0.25):
+                    await self._changed.wait()
 
     # -- a client comes -----------------------------------------------------------------------
 

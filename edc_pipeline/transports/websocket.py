@@ -45,7 +45,8 @@ async def keep_connected(
         listener.closed(reason)
         if not stop.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), max(wait_s, backoff.next_wait_s()))
+                async with asyncio.timeout(max(wait_s, backoff.next_wait_s())):
+                    await stop.wait()
 
 
 async def _one_connection(
