@@ -28,14 +28,14 @@ from edc_pipeline.transports.words import named
 # At most so many bytes reach the parser at once. picows hands over all frames of a read in one go
 # and doubles its buffer whenever a read fills it: unbounded, a burst of 10 MB grew the buffer to
 # megabytes and held the loop for as long as their frames took. The frames of a read are taken
-# together: six TLS records (of 16 KiB) at once cost capture a tenth less per event than two, and
-# hold the loop for 1 ms.
+# together: twelve TLS records (of 16 KiB) at once cost capture a sixth less per event than two,
+# and hold the loop for 2 ms.
 # The TLS layer is given TLS_BYTES of the socket at a time; with what OpenSSL keeps of a record
 # begun before (16 KiB) that fits into one read, so that a pause strands nothing in between.
-TLS_BYTES: Final = (96 << 10) + 256
-READ_BYTES: Final = 115 << 10
+TLS_BYTES: Final = (192 << 10) + 256
+READ_BYTES: Final = 211 << 10
 # The parser's buffer. It doubles when less than a tenth is left: that tenth must hold a read.
-BUFFER_BYTES: Final = 1280 << 10
+BUFFER_BYTES: Final = 2304 << 10
 # What we said and the vendor does not read. Subscriptions of 100,000 symbols take about 1 MiB.
 _UNREAD_BYTES: Final = 8 << 20
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from edc_pipeline.vendors.coinbase.exchange import Match, Ticker
-from edc_pipeline.vendors.coinbase.rows import AGGRESSOR_OF_MAKER, Count
+from edc_pipeline.vendors.coinbase.exchange import Match
+from edc_pipeline.vendors.coinbase.rows import AGGRESSOR_OF_MAKER, Amount, Count
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.iso_time import iso_to_ns_many
 from edc_pipeline.vendors.reading import Instruments
@@ -28,7 +28,15 @@ from edc_pipeline.vendors.together import (
 )
 
 
-class _Ticker(Ticker, tag="ticker", kw_only=True, gc=False):
+class _Ticker(msgspec.Struct, tag="ticker", tag_field="type", kw_only=True, gc=False):
+    """One with both sides, as nearly all are. What may be missing takes longer to read."""
+
+    sequence: Count = -1
+    product_id: str
+    best_bid: Amount
+    best_bid_size: Amount
+    best_ask: Amount
+    best_ask_size: Amount
     time: str
     trade_id: Count
 
