@@ -214,7 +214,7 @@ def test_a_server_that_does_not_read_us_is_left() -> None:
 def test_what_was_sent_before_a_cut_is_heard_after_the_pause(secure: bool, tls: Tls) -> None:
     """Whatever lies between the socket and us when reading pauses, decrypted or not, comes out when
     there is room again, although the vendor has gone meanwhile."""
-    sent = [b"%06d" % i + b"x" * (i * 7919 % 30_000) for i in range(60)]
+    sent = [b"%06d" % i + b"x" * (i * 7919 % 30_000) for i in range(180)]
 
     class FullAfterEach(Recorder):
         def frame(self, payload: bytes, received_at: int) -> Heard:

@@ -221,7 +221,7 @@ def test_no_room_means_the_socket_is_not_read() -> None:
         nonlocal sent
         await connection.recv()
         while True:
-            await connection.send(b"data" + b"x" * 60_000)
+            await connection.send(b"data" + b"x" * 110_000)
             sent += 1
 
     async def scenario() -> None:
