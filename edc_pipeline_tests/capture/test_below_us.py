@@ -126,7 +126,8 @@ def test_a_disk_that_fills_up_is_waited_out_and_nothing_is_lost(
 
 
 class FaultyDisk:
-    """Writes half of it, refuses, or takes its time; seeded, and it counts what it did."""
+    """Writes half of it, refuses, or takes its time: each once at the first occasion, and from then
+    on as its seed says. It counts what it did."""
 
     def __init__(self, seed: int, share: float) -> None:
         self.short = self.refused = self.slow = 0
@@ -134,23 +135,23 @@ class FaultyDisk:
         self._share = share
         self._pwrite, self._fdatasync, self._fsync = os.pwrite, os.fdatasync, os.fsync
 
-    def strikes(self) -> bool:
-        return self._random.random() < self._share
+    def strikes(self, before: int) -> bool:
+        return self._random.random() < self._share or not before
 
     def pwrite(self, descriptor: int, data: Any, at: int) -> int:
-        if self.strikes():
+        if self.strikes(self.refused):
             self.refused += 1
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if len(data) > 1 and self._random.random() < 0.5:
+        if len(data) > 1 and (self._random.random() < 0.5 or not self.short):
             self.short += 1
             data = data[: self._random.randrange(1, len(data))]
         return self._pwrite(descriptor, data, at)
 
     def _sync(self, sync: Any, descriptor: int) -> None:
-        if self.strikes():
+        if self.strikes(self.refused):
             self.refused += 1
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if self.strikes():
+        if self.strikes(self.slow):
             self.slow += 1
             time.sleep(0.2)
         sync(descriptor)
