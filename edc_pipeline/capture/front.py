@@ -17,6 +17,7 @@ Given = NDArray[np.int64]  # numbers as the vendor gave them
 # Of symbols beyond the most that are followed: nothing is ever awaited there.
 _NOT_FOLLOWED: Final = 0
 _NOTHING: Final = -1
+_NO_ROWS: Final = np.empty(0, np.int64)
 _LAST_NUMBER: Final = (1 << 63) - 1
 
 
@@ -45,9 +46,9 @@ class Front:
 
     def rows(self, symbols: Coded) -> Rows:
         words = symbols.words
-        known = self._rows_of.get(words)
-        if known is None or len(known) < len(words.texts):
-            known = np.array([self.row(text) for text in words.texts], np.int64)
+        known = self._rows_of.get(words, _NO_ROWS)
+        if new := words.texts[len(known) :]:
+            known = np.concatenate((known, np.array([self.row(text) for text in new], np.int64)))
             self._rows_of[words] = known
         return known[symbols.codes]
 

@@ -101,9 +101,10 @@ class FeedState:
 
     def frames_without_key(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
         """Starred out, at the same length. 20 ns a frame to see that nearly none bears it."""
+        joined = b"".join(payloads) if self.hidden else b""
         for part in self.hidden:
             key = part.encode()
-            if key in b"".join(payloads):
+            if key in joined:
                 payloads = [payload.replace(key, b"*" * len(key)) for payload in payloads]
         return payloads
 

@@ -16,19 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edc_pipeline.capture.journal.archive import read_archive, retire_old_days, retire_segment
-from edc_pipeline.capture.journal.blocks import (
-    Frames,
-    Line,
-    Torn,
-    decode,
-    encode_frames,
-    encode_line,
-)
+from edc_pipeline.capture.journal.blocks import Frames, Line, Reads, Torn, decode, encode_line
 from edc_pipeline.capture.journal.reader import read_collector, read_segment
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.market_day import midnight_ns
 
 LINE = Line(number=0, name="stocks", vendor="tiingo", feed="iex", connection="c/stocks/0.0")
+
+
+def encode_frames(frames: Frames) -> bytes:
+    """One block, of frames that may each be of another read."""
+    reads = Reads()
+    for received_at, line, payload in zip(
+        frames.received_at, frames.lines, frames.payloads, strict=True
+    ):
+        reads.add(line, received_at, (payload,), len(payload))
+    return reads.encode(frames.first_frame)
+
 
 frames = st.builds(
     lambda first, rows: Frames(

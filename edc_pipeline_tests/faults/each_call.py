@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import read_archive
-from edc_pipeline.capture.journal.blocks import Frames, Line, encode_frames, encode_line
+from edc_pipeline.capture.journal.blocks import Line, Reads, encode_line
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.cli import main as edc
@@ -137,7 +137,7 @@ def wrong_in(spool: Path) -> str:
 class Recover(Work):
     """What a collector that died left in its journal."""
 
-    calls: ClassVar = {"/work/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
+    calls: ClassVar = {"/again/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
 
     def prepare(self) -> None:
         self.spool = self.folder / "spool"
@@ -157,9 +157,10 @@ class Recover(Work):
         folder.mkdir(parents=True)
         for first in range(0, len(received), 8):
             of_segment = received[first : first + 8]
-            times = [OPEN + first + i for i in range(len(of_segment))]
-            block = encode_frames(Frames(first, times, [0] * len(of_segment), of_segment))
-            data = encode_line(line) + block
+            reads = Reads()
+            for number, payload in enumerate(of_segment, first):
+                reads.add(0, OPEN + number, (payload,), len(payload))
+            data = encode_line(line) + reads.encode(first)
             last = first + 8 >= len(received)
             (folder / segment_name(first)).write_bytes(data + b"torn" * last)
 
@@ -190,7 +191,7 @@ class Recover(Work):
 class Consolidate(Work):
     """A day's file anew, where a former one stands."""
 
-    calls: ClassVar = {"/work/daily/": EVERY_CALL, "/work/spool/": ("read",)}
+    calls: ClassVar = {"/again/daily/": EVERY_CALL, "/again/spool/": ("read",)}
 
     def prepare(self) -> None:
         self.spool, self.daily = self.folder / "spool", self.folder / "daily"
@@ -237,7 +238,7 @@ def each_call(
         for call in calls:
             for number in range(MOST):
                 fault = Fault("EIO", (call,), path, after=number * every, times=1)
-                found = once(make(folder / "work"), fault, faults)
+                found = once(make(folder / "again"), fault, faults)
                 if found is None:
                     break
                 yield {"fault": f"{call} {number * every + 1} of *{path}*", "wrong": found}

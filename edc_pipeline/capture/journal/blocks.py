@@ -148,16 +148,6 @@ class Reads:
         return _block(FRAMES, len(self), first_frame, packed, len(body))
 
 
-def encode_frames(frames: Frames) -> bytes:
-    """One block, of frames that may each be of another read."""
-    reads = Reads()
-    for received_at, line, payload in zip(
-        frames.received_at, frames.lines, frames.payloads, strict=True
-    ):
-        reads.add(line, received_at, (payload,), len(payload))
-    return reads.encode(frames.first_frame)
-
-
 def encode_line(line: Line) -> bytes:
     body = msgspec.json.encode(line)
     return _block(LINE, 0, line.number, body, len(body))

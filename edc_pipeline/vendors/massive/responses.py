@@ -16,7 +16,7 @@ from edc_pipeline.vendors.contract import (
     control,
     quarantined,
 )
-from edc_pipeline.vendors.massive.rows import SIDES, Code, both_venues, code, codes, trade_id
+from edc_pipeline.vendors.massive.rows import SIDES, Code, Codes, both_venues, code, codes, trade_id
 from edc_pipeline.vendors.massive.symbols import SNAPSHOT
 from edc_pipeline.vendors.reading import (
     UNREADABLE,
@@ -31,8 +31,6 @@ from edc_pipeline.vendors.reading import (
     status_means,
 )
 
-_Codes = tuple[int | str, ...] | int | str | None
-
 
 class _LastTrade(msgspec.Struct, frozen=True):
     p: float
@@ -40,7 +38,7 @@ class _LastTrade(msgspec.Struct, frozen=True):
     s: Number = None
     x: Code = None
     i: Code = None
-    c: _Codes = None
+    c: Codes = None
 
 
 class _LastQuote(msgspec.Struct, frozen=True):
@@ -85,7 +83,7 @@ class _Past(msgspec.Struct, frozen=True):
     id: Code = None
     exchange: Code = None
     trf_id: Code = None
-    conditions: _Codes = None
+    conditions: Codes = None
     correction: int | None = None
     # A quote
     bid_price: Number = None
@@ -105,7 +103,7 @@ class _LastOf(msgspec.Struct, frozen=True):
     s: Number = None
     x: Code = None
     i: Any = None  # an id of a trade, indicators of a quote
-    c: _Codes = None
+    c: Codes = None
     q: int = -1
     r: Code = None  # which trade reporting facility
     P: Number = None
