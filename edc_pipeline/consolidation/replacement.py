@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import shutil
 import time
@@ -45,7 +46,7 @@ def alone_with(path: Path, patience_s: float) -> Iterator[None]:
             time.sleep(_LOOK_EVERY_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        remove_stale_temporaries(path)
+        _clear_up(path)
         yield
     finally:
         os.close(descriptor)
@@ -58,13 +59,23 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
-def remove_stale_temporaries(path: Path) -> None:
-    """Whoever holds the lock is the only one who writes, so every temporary there is a leftover."""
+def _clear_up(path: Path) -> None:
+    """Whoever holds the lock is the only one who writes, so whatever is half done is a leftover."""
     for leftover in path.parent.glob(f".{path.name}.*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError):
             leftover.unlink()
     for folder in path.parent.glob(f".{path.name}.*{SCRATCH_SUFFIX}"):
         shutil.rmtree(folder, ignore_errors=True)
+    _forget_version_of_present(path)
+
+
+def _forget_version_of_present(path: Path) -> None:
+    """An attempt that ended between naming the version and the replacement superseded nothing."""
+    kept = version_files(path)
+    if not kept or not path.exists():
+        return
+    if kept[-1].samefile(path) or filecmp.cmp(kept[-1], path, shallow=False):
+        kept[-1].unlink()
 
 
 def replace(
@@ -94,9 +105,7 @@ def prune_versions(path: Path, versions: int) -> None:
 def _keep_version(path: Path) -> None:
     if not path.exists():
         return
-    kept = version_files(path)
-    if kept and kept[-1].samefile(path):
-        return  # a former attempt was interrupted between naming the version and the replacement
+    _forget_version_of_present(path)  # of an attempt under this very lock that the disk refused
     version = next_version(path)
     make_durable_folder(version.parent)
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -163,6 +165,37 @@ def test_late_micro_batches_make_a_new_version(spool: Path, out: Path) -> None:
     assert [read_certificate(p).content_hash for p in kept] == hashes[2:5]
     consolidate(spool, out, "trade", DAY, rules=NO_RULES, versions=1)
     assert version_files(made.path) == kept[2:]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_attempt_that_ends_before_the_replacement_leaves_no_version(
+    spool: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """The former has its second name by then, but nothing took its place."""
+    write_batches(spool, [two_connections()])
+    stands = consolidate(spool, out, "trade", DAY, rules=NO_RULES)
+    other = tmp_path / "other"
+    write_batches(other, [two_connections(n=90)])
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def end(source: Path, target: Path) -> None:
+        if Path(target) == stands.path:
+            raise OSError(errno.EIO, "Input/output error", str(target))
+        rename(source, target)
+
+    rename = os.replace
+    with monkeypatch.context() as patch:
+        if not links:
+            patch.setattr(Path, "hardlink_to", refuse)
+        patch.setattr(os, "replace", end)
+        with pytest.raises(OSError, match="Input/output error"):
+            consolidate(other, out, "trade", DAY, rules=NO_RULES)
+    assert len(version_files(stands.path)) == 1
+    assert consolidate(spool, out, "trade", DAY, rules=NO_RULES).unchanged
+    assert version_files(stands.path) == []
+    assert verify(stands.path, spool).ok
 
 
 def test_another_codec_says_the_same(spool: Path, out: Path) -> None:
