@@ -71,7 +71,7 @@ async def plain(url: str, style_name: str, count: int, folder: str) -> float:
 
     write([{"ts_event": 1}], -1)  # what is imported at first use is not measured
     style = STYLES[style_name]
-    fields_of, rows_of = style.plain, style.rows
+    parse, rows_of, fields_of = style.parse, style.rows, style.plain
     labels = {"asset_class": "equity", "vendor": style.vendor, "feed": style.feed}
     queue: asyncio.Queue[Event] = asyncio.Queue(100_000)
     draining = asyncio.create_task(drain())
@@ -80,7 +80,7 @@ async def plain(url: str, style_name: str, count: int, folder: str) -> float:
         async for message in socket:
             began_s = began_s or cpu_s()
             at = time.time_ns()
-            for row in rows_of(json.loads(message)):
+            for row in rows_of(parse(message)):
                 await queue.put(Event(**labels, **fields_of(row, at)))
                 left -= 1
             if not left:

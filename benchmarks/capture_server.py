@@ -26,6 +26,8 @@ RENDERED = 300_000  # distinct frames at most, as many as a run takes: numbers m
 # A paced sender wakes so often and sends what is due, as packets on a busy line arrive.
 TICK_S = 0.001
 _KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# The first byte of a frame that is whole.
+_TEXT, _BINARY = b"\x81", b"\x82"
 _CLOSE = b"\x88\x02\x03\xe8"
 
 
@@ -79,8 +81,9 @@ def _begun(style: str) -> tuple[int, list[bytes]]:
 def rendered(style: str, count: int) -> list[bytes]:
     """The style's frames, `count` of them at least, or as many as there are."""
     began, frames = _begun(style)
+    opcode = _BINARY if style in STYLES and STYLES[style].binary else _TEXT
     more = range(len(frames), min(count, RENDERED))
-    frames += [framed(body(style, number, began + number * 20_000)) for number in more]
+    frames += [framed(body(style, number, began + number * 20_000), opcode) for number in more]
     return frames
 
 
@@ -93,10 +96,10 @@ def body(style: str, number: int, ns: int) -> bytes:
     return json.dumps({"stream": "btcusdt@aggTrade", "data": trade}, separators=(",", ":")).encode()
 
 
-def framed(payload: bytes) -> bytes:
+def framed(payload: bytes, opcode: bytes) -> bytes:
     if len(payload) < 126:
-        return b"\x81" + bytes([len(payload)]) + payload
-    return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+        return opcode + bytes([len(payload)]) + payload
+    return opcode + b"\x7e" + len(payload).to_bytes(2, "big") + payload
 
 
 def send_bulk(sock: ssl.SSLSocket, frames: list[bytes], count: int) -> None:

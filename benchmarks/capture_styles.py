@@ -19,12 +19,14 @@ class Style:
     vendor: str
     feed: str
     row: Callable[[int, int], bytes]  # (number, ns) → one frame
-    plain: Callable[[Any, int], dict[str, Any]]  # parsed JSON → the fields of a plain event
+    plain: Callable[[Any, int], dict[str, Any]]  # a parsed row → the fields of a plain event
     symbols: tuple[str, ...] = SYMBOLS
     options: Mapping[str, Any] = field(default_factory=dict)
-    # Where a frame holds more than one event: how many, and where they are in its parsed JSON.
+    parse: Callable[[Any], Any] = json.loads  # of a whole frame
+    # Where a frame holds more than one event: how many, and where they are in what is parsed.
     each: int = 1
     rows: Callable[[Any], Sequence[Any]] = lambda said: (said,)
+    binary: bool = False  # its frames are no text
 
 
 def _iso(ns: int, hours: int, digits: int) -> str:
@@ -170,6 +172,49 @@ def _plain_coinbase(said: Any, received_at: int) -> dict[str, Any]:
         return event | {"price": float(said["price"]), "size": float(said["size"])}
     event |= {"bid": float(said["best_bid"]), "bid_size": float(said["best_bid_size"])}
     return event | {"ask": float(said["best_ask"]), "ask_size": float(said["best_ask_size"])}
+
+
+def _advanced(channel: str, number: int, ns: int, event: dict[str, Any]) -> bytes:
+    envelope = {"channel": channel, "client_id": "", "timestamp": f"{_iso(ns, 0, 9)[:29]}Z"}
+    return _json(envelope | {"sequence_num": number, "events": [{"type": "update", **event}]})
+
+
+def _advanced_trades(number: int, ns: int) -> bytes:
+    """What one order met: two trades of one moment, the newest first."""
+    turn, which = divmod(number, len(PAIRS))
+    trade = {"product_id": PAIRS[which].replace("/", "-"), "price": f"{_price(number) * 891:.2f}"}
+    trade |= {"size": f"{number % 997 / 1e4:.8f}", "time": f"{_iso(ns, 0, 6)[:26]}Z"}
+    trade |= {"side": "SELL" if number % 2 else "BUY"}
+    first = 800_000_000 + 2 * turn
+    trades = [{"trade_id": str(first + other)} | trade for other in (1, 0)]
+    return _advanced("market_trades", number, ns, {"trades": trades})
+
+
+def _advanced_ticker(number: int, ns: int) -> bytes:
+    price, product = _price(number) * 891, PAIRS[number % len(PAIRS)].replace("/", "-")
+    ticker = {"type": "ticker", "product_id": product, "price": f"{price:.2f}"}
+    ticker |= {"volume_24_h": "27783.70216674", "low_24_h": "110308.01", "high_24_h": "113888"}
+    ticker |= {"low_52_w": "49000.01", "high_52_w": "124000", "price_percent_chg_24_h": "-1.14"}
+    ticker |= {"best_bid": f"{price - 0.01:.2f}", "best_bid_quantity": f"{number % 997 / 1e3:.8f}"}
+    ticker |= {"best_ask": f"{price + 0.01:.2f}", "best_ask_quantity": f"{number % 887 / 1e3:.8f}"}
+    return _advanced("ticker", number, ns, {"tickers": [ticker]})
+
+
+def _rows_of_advanced(said: Any) -> list[Any]:
+    """Each with its envelope's time."""
+    (event,) = said["events"]
+    rows = event["trades"] if "trades" in event else event["tickers"]
+    return [row | {"timestamp": said["timestamp"]} for row in rows]
+
+
+def _plain_advanced(row: Any, received_at: int) -> dict[str, Any]:
+    event = {"symbol": row["product_id"].replace("-", "/"), "created_at": received_at}
+    if "trade_id" in row:
+        event |= {"ts_event": _ns(row["time"]), "event_id": row["trade_id"]}
+        return event | {"price": float(row["price"]), "size": float(row["size"])}
+    event |= {"ts_event": _ns(row["timestamp"]), "bid": float(row["best_bid"])}
+    event |= {"bid_size": float(row["best_bid_quantity"]), "ask": float(row["best_ask"])}
+    return event | {"ask_size": float(row["best_ask_quantity"])}
 
 
 def _kraken_trades(number: int, ns: int) -> bytes:
@@ -321,6 +366,18 @@ STYLES: dict[str, Style] = {
     "tiingo fx quotes": Style("tiingo", "fx", _fx_quote, _plain_fx, PAIRS),
     "coinbase matches": Style("coinbase", "exchange", _coinbase_match, _plain_coinbase, PAIRS),
     "coinbase tickers": Style("coinbase", "exchange", _coinbase_ticker, _plain_coinbase, PAIRS),
+    "coinbase advanced trades": Style(
+        "coinbase",
+        "advanced",
+        _advanced_trades,
+        _plain_advanced,
+        PAIRS,
+        each=2,
+        rows=_rows_of_advanced,
+    ),
+    "coinbase advanced tickers": Style(
+        "coinbase", "advanced", _advanced_ticker, _plain_advanced, PAIRS, rows=_rows_of_advanced
+    ),
     "kraken trades": Style(
         "kraken", "spot", _kraken_trades, _plain_kraken, PAIRS, each=2, rows=_of("data")
     ),
