@@ -65,6 +65,18 @@ def _iex_reference(number: int, ns: int) -> bytes:
     return _message("iex", [_iso(ns, -5, 9), SYMBOLS[number % 100].lower(), _price(number)])
 
 
+def _equity_quote(number: int, ns: int) -> bytes:
+    """A quote and the reference price in its middle."""
+    price, sizes = _price(number), (100 + number % 9, 200)
+    row = [_iso(ns, -5, 9), SYMBOLS[number % 100].lower(), 0.02, sizes[0], price - 0.01, price]
+    return _message("cons", [*row, price + 0.01, sizes[1]])
+
+
+def _boats_trade(number: int, ns: int) -> bytes:
+    row = ["T", _iso(ns, -5, 9), ns, SYMBOLS[number % 100].lower(), _price(number)]
+    return _message("boats", [*row, 1 + number % 50, "@", " ", "T", "I" if number % 3 else " "])
+
+
 def _fx_quote(number: int, ns: int) -> bytes:
     pair, mid = PAIRS[number % 100].replace("/", "").lower(), _price(number)
     sizes = (1e6, 1e6 + number % 7)
@@ -94,6 +106,24 @@ def _plain_iex(said: Any, received_at: int) -> dict[str, Any]:
     else:
         ns, ticker, numbers = _ns(row[0]), row[1], {"price": row[2]}
     return {"ts_event": ns, "symbol": ticker.upper(), "created_at": received_at, **numbers}
+
+
+def _plain_boats(said: Any, received_at: int) -> dict[str, Any]:
+    _, _, ns, ticker, price, size, *_ = said["data"]
+    event = {"ts_event": ns, "symbol": ticker.upper(), "created_at": received_at}
+    return event | {"price": price, "size": size}
+
+
+def _rows_of_equity(said: Any) -> list[Any]:
+    iso, ticker, _, bid_size, bid, reference, ask, ask_size = said["data"]
+    numbers = {"bid": bid, "bid_size": bid_size, "ask": ask, "ask_size": ask_size}
+    return [(iso, ticker, numbers), (iso, ticker, {"price": reference})]
+
+
+def _plain_equity(row: Any, received_at: int) -> dict[str, Any]:
+    iso, ticker, numbers = row
+    event = {"ts_event": _ns(iso), "symbol": ticker.upper(), "created_at": received_at}
+    return event | dict(numbers)
 
 
 def _plain_fx(said: Any, received_at: int) -> dict[str, Any]:
@@ -363,6 +393,16 @@ STYLES: dict[str, Style] = {
         "tiingo", "iex", _iex_trade, _plain_iex, options={"threshold_level": 5}
     ),
     "tiingo iex reference": Style("tiingo", "iex", _iex_reference, _plain_iex),
+    "tiingo equity quotes": Style(
+        "tiingo",
+        "equity",
+        _equity_quote,
+        _plain_equity,
+        options={"threshold_level": 4},
+        each=2,
+        rows=_rows_of_equity,
+    ),
+    "tiingo boats trades": Style("tiingo", "boats", _boats_trade, _plain_boats),
     "tiingo fx quotes": Style("tiingo", "fx", _fx_quote, _plain_fx, PAIRS),
     "coinbase matches": Style("coinbase", "exchange", _coinbase_match, _plain_coinbase, PAIRS),
     "coinbase tickers": Style("coinbase", "exchange", _coinbase_ticker, _plain_coinbase, PAIRS),

@@ -53,7 +53,7 @@ class Continuity:
         """Hears all of it, if nothing is stale and every number follows its last; else nothing."""
         if self._staleness.active or self._begins_behind_a_gap(line):
             return False
-        return not self._numbered or self._numbers.go_on(found, at)
+        return not self._numbered or self._numbers.go_on(line.connection, found, at)
 
     def _hear_numbers(self, connection: str, reading: Reading, at: int) -> list[Gap]:
         missing: list[Missing] = []

@@ -32,6 +32,7 @@ MOST_MISSING: Final = 100_000_000
 
 _NUMBERS_END: Final = 1 << 63
 _PLAIN_DIGITS: Final = 18  # a number of so many is below it
+_NO_NUMBERS: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,12 @@ class Numbering:
         plain = not (self._holes or self._behind) and self._around is None
         self.awaits = self._last + 1 if plain else -1
         return jumped
+
+    def awaits_all(self, numbers: Given) -> bool:
+        """Whether the first is the one that is awaited, and each other the one behind the last."""
+        if not 0 <= self.awaits < _NUMBERS_END - len(numbers):
+            return False
+        return bool((numbers == np.arange(self.awaits, self.awaits + len(numbers))).all())
 
     def goes_on_from(self, awaited: int, at: int) -> None:
         """All before what it awaits was heard, each behind the last."""
@@ -227,10 +234,15 @@ class Numbers:
             return False
         return self._hear((-1, connection), rule_of_frames, event.seq, at, missing)
 
-    def go_on(self, found: Sequence[Columns], at: int) -> bool:
+    def go_on(self, connection: str, found: Sequence[Columns], at: int) -> bool:
         """Hear all of it, if each number follows its last; else hear nothing of it."""
+        of_connection, of_frames = self._numberings.get((-1, connection)), _NO_NUMBERS
         if self._by_frame is not None:
-            return False
+            of_frames = _numbers_of_frames(found, self._by_frame)
+            if of_connection is None or not (
+                len(of_frames) and of_connection.awaits_all(of_frames)
+            ):
+                return False
         heard: dict[int, tuple[Rows, Given]] = {}
         for columns in found:
             place, rule = self._by_symbol.get(columns.event_type) or (-1, None)
@@ -247,6 +259,8 @@ class Numbers:
             heard[place] = rows, numbers
         for place, (rows, numbers) in heard.items():
             self._fronts[place].advance(rows, numbers, at)
+        if of_connection is not None:
+            of_connection.goes_on_from(int(of_frames[-1]) + 1, at)
         return True
 
     def _hear(
@@ -306,6 +320,18 @@ def _numbers_of(columns: Columns, rule: SequenceRule) -> Given | None:
         return None
     joined = "".join(ids)
     return np.array(ids).astype(np.int64) if joined.isdecimal() and joined.isascii() else None
+
+
+def _numbers_of_frames(found: Sequence[Columns], rule: SequenceRule) -> Given:
+    """In the order of the frames; empty where not every frame bears one."""
+    numbered = [columns.frame_numbers for columns in found if columns.frame_numbers is not None]
+    borne_by_events = any(
+        columns.event_type in rule.event_types and "seq" in columns.numbers for columns in found
+    )
+    if len(numbered) < len(found) or borne_by_events:
+        return _NO_NUMBERS
+    places, numbers = map(np.concatenate, zip(*numbered, strict=True))
+    return numbers[places.argsort()]
 
 
 def _begin(key: tuple[int, str], rule: SequenceRule) -> Numbering:

@@ -124,6 +124,9 @@ class Columns:
     # Whether a frame may have several rows here, which may be copies: their `occurrence` is added.
     # Rows that could be copies of each other stand in the same `Columns`.
     several: bool = False
+    # Where the vendor numbers a connection's messages (`Reading.seq`): the places of the frames
+    # that these rows are from, none of which has rows elsewhere, and the number of each.
+    frame_numbers: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
 # (the frames of one read, its receive time) → the same events as reading them one by one gives,

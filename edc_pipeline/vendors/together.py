@@ -22,11 +22,13 @@ from edc_pipeline.vendors.reading import UNREADABLE, Fault, Stamp, epoch_to_ns
 
 Places = NDArray[np.int64]
 Times = NDArray[np.int64]
+Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Numbers = dict[str, NDArray[Any]]
 Texts = dict[str, list[str]]
 CodedTexts = dict[str, Coded]
-Ways = Mapping[Any, Callable[[list[Any], Places], Columns]]  # by kind of row
+Way = Callable[[list[Any], Places], Columns]
+Ways = Mapping[Any, Way]  # by kind of row
 
 # What a vendor wrote and what we make of it, remembered of so many; as one by one
 # (`reading.Instruments`). None that is longer than any, or a hostile sender could fill the memory.
@@ -165,6 +167,29 @@ def spread(frames: Sequence[list[Any]], places: Places) -> tuple[list[Any], Plac
 
 def whole(values: Sequence[int]) -> NDArray[np.int64]:
     return np.fromiter(values, np.int64, len(values))
+
+
+def by_id(rows: list[Any], ids: Ids, places: Places) -> tuple[list[Any], Ids]:
+    """The rows of each frame in the order of their ids, as one by one."""
+    if not ((ids[1:] < ids[:-1]) & (places[1:] == places[:-1])).any():
+        return rows, ids
+    order = np.lexsort((ids, places))
+    return [rows[number] for number in order.tolist()], ids[order]
+
+
+_POWERS_OF_TEN: Final = 10 ** np.arange(1, 19)
+
+
+def whole_ids(written: Sequence[str]) -> Ids:
+    """Ids that are numbers, written as we write them. `Fault`: there is another one."""
+    joined = "".join(written)
+    if not (joined.isascii() and joined.isdecimal()):
+        raise Fault("an id that is no number")
+    ids = whole(list(map(int, written)))
+    # A zero in front is the only way to write more digits than it has.
+    if int(np.searchsorted(_POWERS_OF_TEN, ids, "right").sum()) + len(ids) < len(joined):
+        raise Fault("an id with a zero in front")
+    return ids
 
 
 def floats(values: Sequence[float | None]) -> Floats:

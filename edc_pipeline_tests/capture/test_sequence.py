@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -19,7 +20,7 @@ from edc_pipeline.capture.sequence import (
     Numbers,
 )
 from edc_pipeline.coded import Coded
-from edc_pipeline.events import Quote, Trade
+from edc_pipeline.events import AnyEvent, Quote, Trade
 from edc_pipeline.vendors.contract import Columns, SequenceRule
 
 SYMBOL = SequenceRule("symbol")
@@ -215,7 +216,7 @@ def test_numbers_heard_together_are_heard_as_one_by_one(
             {"event_id": list(map(str, numbers))},
             np.arange(len(read)),
         )
-        if not together.go_on([columns], at):
+        if not together.go_on("one", [columns], at):
             for event in trades:
                 together.hear_event("one", event, at, missing[0])
         for event in trades:
@@ -223,6 +224,73 @@ def test_numbers_heard_together_are_heard_as_one_by_one(
     missing[0].extend(together.settle(None))
     missing[1].extend(one_by_one.settle(None))
     assert sorted(missing[0], key=str) == sorted(missing[1], key=str)
+
+
+STEPS = st.sampled_from([1, 1, 1, 1, 0, 2])
+
+
+@given(
+    reads=st.lists(
+        st.lists(st.tuples(st.sampled_from("AB"), STEPS, STEPS), min_size=1), min_size=1
+    ),
+    reconnects=st.sets(st.integers(0, 20)),
+    quotes_first=st.booleans(),
+)
+def test_frames_numbers_heard_together_are_heard_as_one_by_one(
+    reads: list[list[tuple[str, int, int]]], reconnects: set[int], quotes_first: bool
+) -> None:
+    """A connection's frames are numbered, and the trades in them: two runs at once."""
+    rules = [CONNECTION, SequenceRule("symbol", event_types=("trade",), borne_by="event_id")]
+    together, one_by_one = Numbers(rules), Numbers(rules)
+    missing: tuple[list[Missing], list[Missing]] = [], []
+    ids, frame, connection = {"A": 0, "B": 0}, 0, "c/0"
+    for at, read in enumerate(reads):
+        if at in reconnects:
+            together.connection_ended(connection, missing[0])
+            one_by_one.connection_ended(connection, missing[1])
+            connection, frame = f"c/{at}", 0
+        heard: list[tuple[int, AnyEvent]] = []
+        for symbol, step, frame_step in read:
+            ids[symbol], frame = ids[symbol] + step, frame + frame_step
+            event: AnyEvent = trade(symbol, -1) if step else quote(symbol, -1)
+            heard.append((frame, msgspec.structs.replace(event, event_id=str(ids[symbol]))))
+        columns = [
+            of_frames(of_type)
+            for kind in sorted({"trade", "quote"}, reverse=not quotes_first)
+            if (of_type := [(n, *h) for n, h in enumerate(heard) if h[1].event_type == kind])
+        ]
+        follows = together.go_on(connection, columns, at)
+        for numbers, said in zip((together, one_by_one), missing, strict=True):
+            for number, one in heard if not (follows and numbers is together) else []:
+                numbers.hear_frame(connection, number, at, said)
+                numbers.hear_event(connection, one, at, said)
+    for numbers, said in zip((together, one_by_one), missing, strict=True):
+        said.extend(numbers.settle(None))
+    assert sorted(missing[0], key=str) == sorted(missing[1], key=str)
+
+
+def of_frames(rows: Sequence[tuple[int, int, AnyEvent]]) -> Columns:
+    """A row a frame: its place, its number and its event."""
+    places = np.array([place for place, _, _ in rows])
+    return Columns(
+        rows[0][2].event_type,
+        {},
+        {"ts_event": np.ones(len(rows), np.int64)},
+        {"symbol": Coded.of([event.symbol for _, _, event in rows])},
+        {"event_id": [event.event_id for _, _, event in rows]},
+        places,
+        frame_numbers=(places, np.array([number for _, number, _ in rows])),
+    )
+
+
+def test_frames_that_follow_each_other_are_heard_together() -> None:
+    numbers = Numbers([CONNECTION])
+    rows = [(place, place + 8, trade("A", -1)) for place in range(3)]
+    assert not numbers.go_on("one", [of_frames(rows)], 1)  # the first of a connection
+    numbers.hear_frame("one", 7, 1, [])
+    assert numbers.go_on("one", [of_frames(rows[1:2]), of_frames([rows[0], rows[2]])], 1)
+    assert not numbers.go_on("one", [of_frames(rows)], 2)  # heard already
+    assert not numbers.go_on("another", [of_frames(rows)], 2)
 
 
 @pytest.mark.parametrize("borne_by", ["seq", "event_id"])
@@ -240,7 +308,7 @@ def test_numbers_that_follow_each_other_are_heard_together(
             {"event_id": [str(first), str(first + 1)]},
             np.arange(2),
         )
-        assert numbers.go_on([columns], 2) is whether
+        assert numbers.go_on("one", [columns], 2) is whether
 
 
 def test_ids_may_bear_the_numbers_while_seq_counts_something_else() -> None:

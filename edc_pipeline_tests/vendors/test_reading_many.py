@@ -19,12 +19,16 @@ from edc_pipeline.vendors.contract import Columns, Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
-OPTIONS: dict[str, list[dict[str, Any]]] = {"tiingo": [{}, {"threshold_level": 5}]}
+# Where a level changes what a feed sends.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "iex": [{}, {"threshold_level": 5}],
+    "equity": [{}, {"threshold_level": 4}],
+}
 ASKED = [
     (vendor, asked)
     for vendor, rules in VENDORS.items()
     for feed in rules.feeds
-    for asked in (Subscription(feed, (), options) for options in OPTIONS.get(vendor, [{}]))
+    for asked in (Subscription(feed, (), options) for options in OPTIONS.get(feed, [{}]))
     if rules.reader_of_many(asked) is not None
 ]
 CASES = [case for case in all_cases() if case.vendor in {vendor for vendor, _ in ASKED}]
@@ -73,12 +77,19 @@ def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
     readings = [decode(frame, RECEIVED_AT) for frame in frames]
     assert all(r.events and not (r.faults or r.replies or r.control) for r in readings)
     assert told(rows_of(found)) == told(events_of(readings))
+    assert numbers_of(found) == {n: r.seq for n, r in enumerate(readings) if r.seq >= 0}
     admitted = admission.admit_many(found, RECEIVED_AT)
     if admitted is not None:
         readings = [admission.admit(reading, RECEIVED_AT) for reading in readings]
         assert not any(reading.faults for reading in readings)
         assert told(rows_of(admitted)) == told(events_of(readings))
     return True
+
+
+def numbers_of(found: Sequence[Columns]) -> dict[int, int]:
+    """By the frame's place."""
+    numbered = [columns.frame_numbers for columns in found if columns.frame_numbers is not None]
+    return {p: n for places, ns in numbered for p, n in zip(places.tolist(), ns, strict=True)}
 
 
 def events_of(readings: Sequence[Reading]) -> list[Placed]:

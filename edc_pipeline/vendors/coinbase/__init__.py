@@ -23,7 +23,7 @@ from edc_pipeline.events import EventType
 from edc_pipeline.vendors.coinbase import advanced, exchange
 from edc_pipeline.vendors.coinbase.advanced import AdvancedReader
 from edc_pipeline.vendors.coinbase.exchange import ExchangeReader
-from edc_pipeline.vendors.coinbase.many import reader_of_exchange
+from edc_pipeline.vendors.coinbase.many import reader_of_advanced, reader_of_exchange
 from edc_pipeline.vendors.coinbase.rows import instruments_of
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import (
@@ -70,8 +70,9 @@ def decoder(subscription: Subscription) -> Decode:
 
 
 def _reader_of_many(subscription: Subscription) -> ReadMany | None:
-    feed = subscription.feed
-    return reader_of_exchange(instruments_of(subscription)) if feed == "exchange" else None
+    ways = {"exchange": reader_of_exchange, "advanced": reader_of_advanced}
+    way = ways.get(subscription.feed)
+    return way(instruments_of(subscription)) if way else None
 
 
 # -- what is asked for ------------------------------------------------------------------------

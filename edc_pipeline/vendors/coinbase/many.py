@@ -1,14 +1,17 @@
-"""The frames of one read at once, column by column: what `exchange.py` reads, where all of it is
-plain.
+"""The frames of one read at once, column by column: what `exchange.py` and `advanced.py` read,
+where all of it is plain.
 
-Plain is: every frame a match, or a ticker with a trade and a time.
+Plain is: every frame a match, or a ticker with a trade and a time; of Advanced Trade, one update of
+trades or of tickers with both sides.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from edc_pipeline.vendors.coinbase.exchange import Match
 from edc_pipeline.vendors.coinbase.rows import AGGRESSOR_OF_MAKER, Amount, Count
@@ -21,10 +24,13 @@ from edc_pipeline.vendors.together import (
     Spelling,
     Together,
     Ways,
+    by_id,
     floats,
     quote_numbers,
     reader_of_single_rows,
+    spread,
     whole,
+    whole_ids,
 )
 
 
@@ -41,15 +47,60 @@ class _Ticker(msgspec.Struct, tag="ticker", tag_field="type", kw_only=True, gc=F
     trade_id: Count
 
 
+class _AdvancedTrade(msgspec.Struct, gc=False):
+    trade_id: str
+    product_id: str
+    price: Amount
+    size: Amount
+    side: Literal["BUY", "SELL"]
+    time: str
+
+
+class _Trades(msgspec.Struct, gc=False):
+    type: Literal["update"]
+    trades: list[_AdvancedTrade]
+
+
+class _AdvancedTicker(msgspec.Struct, gc=False):
+    product_id: str
+    best_bid: Amount
+    best_bid_quantity: Amount
+    best_ask: Amount
+    best_ask_quantity: Amount
+
+
+class _Tickers(msgspec.Struct, gc=False):
+    type: Literal["update"]
+    tickers: list[_AdvancedTicker]
+
+
+class _TradesFrame(msgspec.Struct, tag="market_trades", tag_field="channel", gc=False):
+    sequence_num: Count
+    events: tuple[_Trades]
+
+
+class _TickersFrame(msgspec.Struct, tag="ticker", tag_field="channel", gc=False):
+    timestamp: str
+    sequence_num: Count
+    events: tuple[_Tickers]
+
+
 _ROW: Final = msgspec.json.Decoder(Match | _Ticker, strict=False)
+_FRAME: Final = msgspec.json.Decoder(_TradesFrame | _TickersFrame, strict=False)
 
 
 def reader_of_exchange(instruments: Instruments) -> ReadMany:
-    ways = _ways(Together("coinbase", "exchange", "crypto", instruments.__getitem__))
+    ways = _exchange(Together("coinbase", "exchange", "crypto", instruments.__getitem__))
     return reader_of_single_rows(_ROW.decode, ways)
 
 
-def _ways(together: Together) -> Ways:
+def reader_of_advanced(instruments: Instruments) -> ReadMany:
+    instrument = instruments.__getitem__
+    ways = _advanced(Together("coinbase", "advanced", "crypto", instrument, several=True))
+    return reader_of_single_rows(_FRAME.decode, ways)
+
+
+def _exchange(together: Together) -> Ways:
     sides = Spelling(AGGRESSOR_OF_MAKER.__getitem__)
 
     def matches(rows: list[Match], places: Places) -> Columns:
@@ -72,3 +123,39 @@ def _ways(together: Together) -> Ways:
         return together.columns("quote", [r.product_id for r in rows], numbers, places)
 
     return {Match: matches, _Ticker: tickers}
+
+
+def _advanced(together: Together) -> Ways:
+    sides = Spelling(lambda maker: AGGRESSOR_OF_MAKER[maker.lower()])
+
+    def trades(frames: list[_TradesFrame], of_frames: Places) -> Columns:
+        rows, places = spread([frame.events[0].trades for frame in frames], of_frames)
+        rows, ids = by_id(rows, whole_ids([row.trade_id for row in rows]), places)
+        numbers: Numbers = {
+            "ts_event": iso_to_ns_many([row.time for row in rows]),
+            "event_id": ids,
+            "price": floats([row.price for row in rows]),
+            "size": floats([row.size for row in rows]),
+        }
+        coded = {"side": sides([row.side for row in rows])}
+        found = together.columns("trade", [r.product_id for r in rows], numbers, places, coded)
+        return replace(found, frame_numbers=_numbered(frames, of_frames))
+
+    def tickers(frames: list[_TickersFrame], of_frames: Places) -> Columns:
+        rows, places = spread([frame.events[0].tickers for frame in frames], of_frames)
+        times = iso_to_ns_many([frame.timestamp for frame in frames])
+        if len(rows) > len(frames):
+            times = times[np.searchsorted(of_frames, places)]
+        bid = [row.best_bid for row in rows], [row.best_bid_quantity for row in rows]
+        ask = [row.best_ask for row in rows], [row.best_ask_quantity for row in rows]
+        numbers = quote_numbers(times, bid, ask)
+        found = together.columns("quote", [r.product_id for r in rows], numbers, places)
+        return replace(found, frame_numbers=_numbered(frames, of_frames))
+
+    return {_TradesFrame: trades, _TickersFrame: tickers}
+
+
+def _numbered(
+    frames: list[_TradesFrame] | list[_TickersFrame], of_frames: Places
+) -> tuple[Places, Places]:
+    return of_frames, whole([frame.sequence_num for frame in frames])

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import msgspec
-import numpy as np
 
 from edc_pipeline.vendors.contract import Columns, ReadMany
 from edc_pipeline.vendors.iso_time import iso_to_ns_many
@@ -20,6 +19,7 @@ from edc_pipeline.vendors.together import (
     Spelling,
     Together,
     Ways,
+    by_id,
     floats,
     quote_numbers,
     reader_of_single_rows,
@@ -58,10 +58,7 @@ def _ways(together: Together) -> Ways:
 
     def trades(frames: list[_Trades], of_frames: Places) -> Columns:
         rows, places = spread([frame.data for frame in frames], of_frames)
-        ids = whole([row.trade_id for row in rows])
-        if ((ids[1:] < ids[:-1]) & (places[1:] == places[:-1])).any():
-            order = np.lexsort((ids, places))  # as one by one
-            rows, ids = [rows[number] for number in order.tolist()], ids[order]
+        rows, ids = by_id(rows, whole([row.trade_id for row in rows]), places)
         numbers: Numbers = {
             "ts_event": iso_to_ns_many([row.timestamp for row in rows]),
             "seq": ids,

@@ -14,12 +14,15 @@ from edc_pipeline.vendors.iso_time import iso_to_ns_many
 from edc_pipeline.vendors.reading import UNREADABLE, Fault
 from edc_pipeline.vendors.tiingo.rows import (
     ASSET_CLASSES,
+    BoatsTrade,
     CryptoQuote,
     CryptoTrade,
+    EquityQuote,
     FxQuote,
     IexQuote,
     IexTrade,
     RowReader,
+    marked_by,
     said_by,
 )
 from edc_pipeline.vendors.together import (
@@ -28,6 +31,7 @@ from edc_pipeline.vendors.together import (
     Spelling,
     Times,
     Together,
+    Way,
     Ways,
     by_kind,
     floats,
@@ -37,17 +41,22 @@ from edc_pipeline.vendors.together import (
 
 def reader_of_many(feed: str, service: str, level: object, rows: RowReader) -> ReadMany | None:
     one_pass = rows.one_pass(feed, level)
-    if one_pass is None or feed not in {"iex", "fx", "crypto"}:
+    if one_pass is None:
         return None
     decode = one_pass[0].decode
-    ways = _ways(Together("tiingo", feed, ASSET_CLASSES[feed], rows.instruments[feed].__getitem__))
+    instrument = rows.instruments[feed].__getitem__
+    ways = _ways(Together("tiingo", feed, ASSET_CLASSES[feed], instrument))
 
     def read_many(frames: Sequence[bytes], received_at: int) -> Sequence[Columns] | None:
         try:
             found = [decode(frame) for frame in frames]
             if [one.service for one in found].count(service) < len(found):
                 return None
-            return by_kind([one.data for one in found], np.arange(len(found)), ways)
+            rows = [one.data for one in found]
+            columns = by_kind(rows, np.arange(len(rows)), ways)
+            if columns and isinstance(rows[0], EquityQuote):
+                columns += _references_in(rows, ways[tuple])
+            return columns
         except UNREADABLE:
             return None
 
@@ -55,7 +64,7 @@ def reader_of_many(feed: str, service: str, level: object, rows: RowReader) -> R
 
 
 def _ways(together: Together) -> Ways:
-    venues, conditions = Spelling(str.lower), Spelling(said_by)
+    venues, conditions, marks = Spelling(str.lower), Spelling(said_by), Spelling(marked_by)
 
     def iex_quotes(rows: list[IexQuote], places: Places) -> Columns:
         times = np.array(_all([row.ns for row in rows]), np.int64)
@@ -70,6 +79,10 @@ def _ways(together: Together) -> Ways:
         coded = {"venue": venues([row.exchange for row in rows])}
         return together.columns("quote", _tickers(rows), numbers, places, coded)
 
+    def equity_quotes(rows: list[EquityQuote], places: Places) -> Columns:
+        times = iso_to_ns_many([row.iso for row in rows])
+        return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
+
     def iex_trades(rows: list[IexTrade], places: Places) -> Columns:
         numbers: Numbers = {
             "ts_event": np.array(_all([row.ns for row in rows]), np.int64),
@@ -78,6 +91,15 @@ def _ways(together: Together) -> Ways:
         }
         flags = [(r.after_hours, r.halted, r.sweep, r.odd_lot, r.rule_611) for r in rows]
         coded = {"conditions": conditions(flags)}
+        return together.columns("trade", _tickers(rows), numbers, places, coded)
+
+    def boats_trades(rows: list[BoatsTrade], places: Places) -> Columns:
+        numbers: Numbers = {
+            "ts_event": np.array(_all([row.ns for row in rows]), np.int64),
+            "price": floats([row.price for row in rows]),
+            "size": floats([row.size for row in rows]),
+        }
+        coded = {"conditions": marks([(row.c1, row.c2, row.c3, row.c4) for row in rows])}
         return together.columns("trade", _tickers(rows), numbers, places, coded)
 
     def crypto_trades(rows: list[CryptoTrade], places: Places) -> Columns:
@@ -100,11 +122,26 @@ def _ways(together: Together) -> Ways:
         FxQuote: fx_quotes,
         CryptoQuote: crypto_quotes,
         CryptoTrade: crypto_trades,
+        EquityQuote: equity_quotes,
+        BoatsTrade: boats_trades,
         tuple: references,
     }
 
 
-def _quotes(times: Times, rows: Sequence[IexQuote | FxQuote | CryptoQuote]) -> Numbers:
+def _references_in(rows: list[EquityQuote], references: Way) -> list[Columns]:
+    """The price that liquidity is told around, where there is one."""
+    told = [
+        (n, (r.iso, r.ticker, r.reference)) for n, r in enumerate(rows) if r.reference is not None
+    ]
+    if not told:
+        return []
+    places, stated = zip(*told, strict=True)
+    return [references(list(stated), np.array(places))]
+
+
+def _quotes(
+    times: Times, rows: Sequence[IexQuote | FxQuote | CryptoQuote | EquityQuote]
+) -> Numbers:
     """As sent: Tiingo leaves out what there is none of."""
     return {
         "ts_event": times,
@@ -122,6 +159,8 @@ def _all(times: list[int | None]) -> list[int | None]:
 
 
 def _tickers(
-    rows: Sequence[IexQuote | IexTrade | FxQuote | CryptoQuote | CryptoTrade],
+    rows: Sequence[
+        IexQuote | IexTrade | FxQuote | CryptoQuote | CryptoTrade | EquityQuote | BoatsTrade
+    ],
 ) -> list[str]:
     return [row.ticker for row in rows]

@@ -11,7 +11,7 @@ are decoded in one go. What does not fit it is the other readers' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -25,6 +25,7 @@ from edc_pipeline.vendors.tiingo.symbols import to_symbol, to_ticker
 
 Number = float | None
 Flag = int | bool | None
+Mark = str | int | None
 
 Change = Literal["new", "updated", "deleted"]
 
@@ -140,10 +141,10 @@ class _BoatsPrint(_Positional, frozen=True):
     ticker: str
     price: float
     size: Number = None
-    c1: str | int | None = None
-    c2: str | int | None = None
-    c3: str | int | None = None
-    c4: str | int | None = None
+    c1: Mark = None
+    c2: Mark = None
+    c3: Mark = None
+    c4: Mark = None
 
 
 class BoatsTrade(_BoatsPrint, tag="T", frozen=True):
@@ -269,11 +270,10 @@ class RowReader:
         ts = row.ns if row.ns is not None else iso_to_ns(row.iso)
         if isinstance(row, IexQuote):
             return [self._quote(ts, row, labels)]
-        marks = (str(c).strip() for c in (row.c1, row.c2, row.c3, row.c4) if c is not None)
-        conditions = [mark for mark in marks if mark]
+        conditions = marked_by((row.c1, row.c2, row.c3, row.c4))
         if isinstance(row, BoatsBreak):
-            conditions.insert(0, "break")
-        return [self._trade(ts, row.ticker, row.price, row.size, " ".join(conditions), labels)]
+            conditions = f"break {conditions}".rstrip()
+        return [self._trade(ts, row.ticker, row.price, row.size, conditions, labels)]
 
     # An event
 
@@ -369,6 +369,12 @@ def _flags(row: IexTrade | IexBreak) -> str:
 @lru_cache(maxsize=1024)
 def said_by(flags: tuple[Flag, ...]) -> str:
     return " ".join(name for name, flag in zip(_FLAGS, flags, strict=True) if flag)
+
+
+def marked_by(marks: Iterable[Mark]) -> str:
+    """BOATS' four conditions, of which most are empty."""
+    told = (str(mark).strip() for mark in marks if mark is not None)
+    return " ".join(mark for mark in told if mark)
 
 
 _FLAGS: Final = ("after_hours", "halted", "intermarket_sweep", "odd_lot", "rule_611_exempt")
