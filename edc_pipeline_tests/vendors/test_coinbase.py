@@ -17,7 +17,7 @@ from edc_pipeline.vendors.coinbase.rows import instruments_of
 from edc_pipeline.vendors.coinbase.symbols import check_symbol, to_product, to_symbol
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
-from edc_pipeline_tests.vendors.numbers import gaps
+from edc_pipeline_tests.vendors.numbers import gaps, heard
 from edc_pipeline_tests.vendors.recordings import recorded
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
@@ -198,6 +198,27 @@ def test_a_missing_frame_of_advanced_is_a_gap_of_all() -> None:
     assert gaps("coinbase", "advanced", told) == []
     del told[1]
     assert gaps("coinbase", "advanced", told) == [("", 248, 1)]
+
+
+def advanced(number: int) -> str:
+    """Trades and a ticker by turns, each trade with the next id."""
+    row = {"product_id": "BTC-USD", "trade_id": str(900 + number // 2), "price": "1", "size": "1"}
+    row |= {"side": "SELL", "time": "2026-09-21T14:13:20Z", "best_bid": "1", "best_ask": "2"}
+    row |= {"best_bid_quantity": "1", "best_ask_quantity": "1"}
+    channel, rows = ("ticker", "tickers") if number % 2 else ("market_trades", "trades")
+    frame = {"channel": channel, "timestamp": "2026-09-21T14:13:20Z", "sequence_num": number}
+    return json.dumps({**frame, "events": [{"type": "update", rows: [row]}]})
+
+
+def test_frames_of_advanced_are_heard_together_until_one_is_missing() -> None:
+    frames = [advanced(number).encode() for number in range(40)]
+    assert heard("coinbase", "advanced", frames, 10) == ([], [False, True, True, True])
+    del frames[22], frames[22]  # a trade, and the ticker behind it
+    assert gaps("coinbase", "advanced", [frame.decode() for frame in frames]) == [
+        ("", 22, 2),
+        ("BTC/USD", 911, 1),
+    ]
+    assert heard("coinbase", "advanced", frames, 10)[1] == [False, True, False, False]
 
 
 def test_a_snapshot_newest_first_is_no_gap() -> None:
