@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, table_dtype
-from edc_pipeline.consolidation.rows import Array, Rows
+from edc_pipeline.consolidation.rows import Array, Rows, Text
 from edc_pipeline.events import COLUMNS, EventType
 
 
@@ -34,9 +34,7 @@ class Records:
 
     def add(self, rows: Rows, order: Array, occurrence: Array) -> Iterator[Array]:
         """The chunks that these rows, in this order, fill."""
-        words = {
-            name: _fixed(rows.texts[name].words, name, self._widths[name]) for name in self._widths
-        }
+        words = {name: _fixed(rows.texts[name], name, self._widths[name]) for name in self._widths}
         done = 0
         while done < len(order):
             part = slice(done, done + CHUNK_ROWS - self._filled)
@@ -72,9 +70,16 @@ class Records:
         return block
 
 
-def _fixed(words: list[bytes], name: str, width: int) -> Array:
+def _fixed(text: Text, name: str, width: int) -> Array:
     """Text of UTF-8 bytes, padded with NUL to `width`. Refuses what would not come back."""
+    words = text.words
     longest = max(words, key=len, default=b"")
+    if len(longest) > width and text.codes is not None:
+        # A connection's words go on from day to day, and stand in every micro-batch of it: one that
+        # no row says is no text of this day.
+        said = np.bincount(text.codes, minlength=len(words)).tolist()
+        words = [word if rows else b"" for word, rows in zip(words, said, strict=True)]
+        longest = max(words, key=len)
     if len(longest) > width:
         raise UnstorableText(
             f"{name}: {longest!r} is {len(longest)} bytes, the column holds {width}"

@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 import tables
 
+from edc_pipeline.coded import Coded, Words
 from edc_pipeline.consolidation import consolidate
 from edc_pipeline.consolidation.h5_write import symbols_table, write_whole
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, create_table
@@ -26,8 +27,17 @@ from edc_pipeline.consolidation.names import CODECS, Codec, daily_file, parse_da
 from edc_pipeline.consolidation.records import Records, UnstorableText
 from edc_pipeline.consolidation.rows import TEXTS, assemble, part_of
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, NAN, EventType
-from edc_pipeline.spool.tables import rows_to_table
-from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import columns_to_table, rows_to_table
+from edc_pipeline_tests.consolidation.spools import (
+    DAY,
+    OPEN,
+    Row,
+    enter,
+    event,
+    frames,
+    write_batches,
+)
 
 SECOND = 10**9
 
@@ -253,6 +263,34 @@ def test_text_that_would_be_cut_is_refused() -> None:
     widths = {n: 4 if n == "symbol" else 9 for n in TEXTS["trade"] if n != "connection"}
     with pytest.raises(UnstorableText, match=r"symbol: b'Z.*RN' is 5 bytes, the column holds 4"):
         list(Records("trade", widths).add(rows, np.array([0]), np.array([0])))
+
+
+def test_a_word_of_the_day_before_that_no_row_says_is_no_text(spool: Path, out: Path) -> None:
+    """As a connection leaves it that stands over midnight: its list of words goes on."""
+    symbols = Words("THE.LONGEST", "SPY", "BRK.B")
+    said = {"vendor": "acme", "feed": "tape", "asset_class": "etf", "connection": "a"}
+    rows = [Row(event(symbol=symbol), "a", n) for n, symbol in enumerate(("SPY", "BRK.B"))]
+    numbers = {
+        "ts_event": np.full(2, OPEN),
+        "created_at": np.full(2, OPEN),
+        "frame": np.arange(2),
+        "price": np.array([1.0, 2.0]),
+        "size": np.array([1.0, 1.0]),
+    }
+    coded = {"symbol": Coded.of(["SPY", "BRK.B"], symbols)}
+    write_micro_batch(
+        spool,
+        event_type="trade",
+        day=DAY,
+        collector="one",
+        first_frame=0,
+        last_frame=1,
+        table=columns_to_table("trade", said, numbers, coded, {}),
+    )
+    enter(spool, rows)
+    made = consolidate(spool, out, "trade", DAY, rules={})
+    assert made.certificate.balanced
+    assert sorted(made.preview(2)["symbol"]) == ["BRK.B", "SPY"]
 
 
 def test_a_block_of_other_fields_is_refused(spool: Path, out: Path, tmp_path: Path) -> None:
