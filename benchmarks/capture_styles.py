@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-SYMBOLS = tuple(first + second for first in "ABCDEFGHIJ" for second in "KLMNOPQRST")
+import capture_styles_kite as kite
+
+SYMBOLS = kite.SYMBOLS
 COINS = tuple(f"{symbol}/USDT" for symbol in SYMBOLS)
 TICKERS = tuple(coin.replace("/", "") for coin in COINS)
 PAIRS = tuple(f"{symbol}A/USD" for symbol in SYMBOLS)
@@ -382,6 +384,20 @@ def _of(key: str) -> Callable[[Any], Sequence[Any]]:
     return lambda said: said[key]  # type: ignore[no-any-return]
 
 
+def _kite(mode: str, row: Callable[[int, int], bytes], each: int) -> Style:
+    return Style(
+        "zerodha",
+        "ticker",
+        row,
+        kite.plain_kite,
+        options={"tokens": kite.TOKENS, "mode": mode},
+        parse=kite.parse_kite,
+        each=each,
+        rows=kite.rows_of_kite,
+        binary=True,
+    )
+
+
 STYLES: dict[str, Style] = {
     "binance trades": Style("binance", "spot", _binance_trade, _plain_binance, COINS),
     "binance book tickers": Style("binance", "spot", _binance_book, _plain_binance, COINS),
@@ -439,6 +455,8 @@ STYLES: dict[str, Style] = {
     "fmp quotes": Style("fmp", "stocks", _fmp_quote, _plain_fmp),
     "finage coins": Style("finage", "crypto", _finage_coin, _plain_finage, PAIRS),
     "twelve data prices": Style("twelve_data", "price", _twelve_data_price, _plain_twelve_data),
+    "zerodha full": _kite("full", kite.kite_full, kite.FULL_EVENTS),
+    "zerodha ltp": _kite("ltp", kite.kite_ltp, kite.LTP_EVENTS),
 }
 # `vs_plain` is this one's: small frames with one event each.
 SINGLE_FRAMES = "binance trades"

@@ -220,7 +220,11 @@ def quote_numbers(
 ) -> Numbers:
     """(prices, sizes) of each side. A price of 0 is how vendors write that there is none; then its
     size says nothing (`reading.side`). `empty`: a quote may have neither side; else `Fault`."""
-    prices, sizes = _two(bid[0], ask[0]), _two(bid[1], ask[1])
+    return quote_arrays(times, _two(bid[0], ask[0]), _two(bid[1], ask[1]), empty=empty)
+
+
+def quote_arrays(times: Times, prices: Floats, sizes: Floats, *, empty: bool = False) -> Numbers:
+    """The same of two rows each, of bids and of asks, which it may change."""
     if not prices.min() > 0:  # NaN is not
         none = (prices == 0) | np.isnan(prices)
         if not empty and none.all(axis=0).any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,10 +19,11 @@ from edc_pipeline.vendors.contract import Columns, Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
-# Where a level changes what a feed sends.
+# Where they change what a feed sends, or how it is told.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "iex": [{}, {"threshold_level": 5}],
     "equity": [{}, {"threshold_level": 4}],
+    "ticker": [{}, {"tokens": {"INFY": 408065, "NIFTY 50": 256265}}],
 }
 ASKED = [
     (vendor, asked)
@@ -97,6 +98,20 @@ def events_of(readings: Sequence[Reading]) -> list[Placed]:
     return in_order(placed)
 
 
+def mutations_of(case: Case) -> Iterator[bytes]:
+    if _is_json(case):
+        for mutated in _mutations(json.loads(case.frame)):
+            yield json.dumps(mutated, separators=(",", ":")).encode()
+        return
+    frame = case.frame
+    for at in range(len(frame)):
+        yield frame[:at]
+        yield frame[:at] + frame[at + 1 :]
+        yield frame[: at + 1] + frame[at:]
+        for bits in (1, 0x80, frame[at], 0xFF ^ frame[at]):  # to 0, to 255
+            yield frame[:at] + bytes([frame[at] ^ bits]) + frame[at + 1 :]
+
+
 @pytest.mark.parametrize(
     ("vendor", "asked"), ASKED, ids=lambda value: getattr(value, "feed", value)
 )
@@ -106,9 +121,9 @@ def test_a_fixture_and_its_mutations_are_read_alike(vendor: str, asked: Subscrip
         if case.vendor != vendor:
             continue
         together += agree(vendor, asked, [case.frame])
-        if case.feed == asked.feed and _is_json(case):
-            for mutated in _mutations(json.loads(case.frame)):
-                agree(vendor, asked, [json.dumps(mutated, separators=(",", ":")).encode()])
+        if case.feed == asked.feed:
+            for mutated in mutations_of(case):
+                agree(vendor, asked, [mutated])
     assert together, "not one fixture is read together: a slow path that nobody would notice"
 
 

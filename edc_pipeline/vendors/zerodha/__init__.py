@@ -30,6 +30,7 @@ from edc_pipeline.vendors.contract import (
     Vendor,
     Websocket,
 )
+from edc_pipeline.vendors.zerodha.many import reader_of_many
 from edc_pipeline.vendors.zerodha.packets import FEED, decoder
 from edc_pipeline.vendors.zerodha.tokens import (
     check_symbol,
@@ -150,5 +151,6 @@ VENDOR: Final = Vendor(
     check_symbol=lambda _, symbol: check_symbol(symbol),
     spell=lambda _, symbol: symbol,
     symbol_of=lambda _, spelled: spelled,
+    reader_of_many=reader_of_many,
     limits="3,000 instruments a connection, 3 connections a key; the access token ends daily",
 )

@@ -28,7 +28,8 @@ from edc_pipeline.vendors.reading import UNREADABLE, side
 from edc_pipeline.vendors.zerodha.tokens import tokens_of
 
 FEED: Final = "ticker"
-_NS_PER_S: Final = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
+DAY_PRICES: Final = ("open", "high", "low", "close")
 
 
 class _Segment(NamedTuple):
@@ -41,7 +42,7 @@ class _Segment(NamedTuple):
 
 # Of derivatives the token does not tell futures from options, nor what lies under them; the dump of
 # instruments does (`tokens.read_dump`).
-_SEGMENTS: Final[dict[int, _Segment]] = {
+SEGMENTS: Final[dict[int, _Segment]] = {
     1: _Segment("NSE", "equity"),
     2: _Segment("NFO", "future"),
     3: _Segment("CDS", "future", 10_000_000),
@@ -66,7 +67,8 @@ _LEVELS_BYTES: Final = 60  # from the first bid to the first ask
 _INDEX_TIME_AT: Final = 28
 _FULL_TIME_AT: Final = 60
 
-_Names = Callable[[int], tuple[str, AssetClass | None]]
+# Of a token: its symbol, and the asset class where it was told.
+Names = Callable[[int], tuple[str, AssetClass | None]]
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class _Text(msgspec.Struct, frozen=True):
 _TEXT: Final = msgspec.json.Decoder(_Text)
 
 
-def decoder(subscription: Subscription) -> Decode:
+def names_of(subscription: Subscription) -> Names:
     symbols = {
         token: symbol
         for symbol, token in tokens_of(subscription.options).items()
@@ -88,6 +90,12 @@ def decoder(subscription: Subscription) -> Decode:
     def name(token: int) -> tuple[str, AssetClass | None]:
         symbol = symbols.get(token)
         return (str(token), None) if symbol is None else (symbol, classes.get(symbol))
+
+    return name
+
+
+def decoder(subscription: Subscription) -> Decode:
+    name = names_of(subscription)
 
     def decode(frame: bytes, received_at: int) -> Reading:
         if len(frame) == 1:
@@ -117,7 +125,7 @@ def _text(frame: bytes) -> Reading:
     return quarantined(f"type {said.type!r:.40} is not one of order, error, message")
 
 
-def _packets(frame: bytes, received_at: int, name: _Names) -> Reading:
+def _packets(frame: bytes, received_at: int, name: Names) -> Reading:
     if len(frame) < _COUNT.size:
         return quarantined("an empty frame")
     (count,) = _COUNT.unpack_from(frame)
@@ -142,19 +150,19 @@ def _packets(frame: bytes, received_at: int, name: _Names) -> Reading:
     return reading
 
 
-def _read(packet: bytes, received_at: int, name: _Names, events: list[AnyEvent]) -> str:
+def _read(packet: bytes, received_at: int, name: Names, events: list[AnyEvent]) -> str:
     """Add what the packet says to `events`; returns what is wrong with it."""
     length = len(packet)
     if length not in {8, 28, 32, 44, 164, 184}:
         return f"{length} bytes are none of the packets that are known"
     (token,) = _TOKEN.unpack_from(packet)
-    segment = _SEGMENTS.get(token & 0xFF)
+    segment = SEGMENTS.get(token & 0xFF)
     if segment is None:
         return f"token {token} is of segment {token & 0xFF}, whose prices nobody can read"
     symbol, asset_class = name(token)
     time = 0
     size: float = NAN
-    day: tuple[int, ...] = ()  # open, high, low, close
+    day: tuple[int, ...] = ()
     if length == 8:
         (last,) = _LTP.unpack(packet)
     elif length in {28, 32}:
@@ -168,7 +176,7 @@ def _read(packet: bytes, received_at: int, name: _Names, events: list[AnyEvent])
         if length == 184:
             (time,) = _TIME.unpack_from(packet, _FULL_TIME_AT)
     about = _About(
-        time * _NS_PER_S or received_at,
+        time * NS_PER_S or received_at,
         symbol,
         asset_class or segment.asset_class,
         segment.venue,
@@ -184,7 +192,7 @@ def _read(packet: bytes, received_at: int, name: _Names, events: list[AnyEvent])
             events.append(about.quote(bid / divisor, bid_size, ask / divisor, ask_size))
     if last:
         events.append(about.price("last", last / divisor, size))
-    for kind, price in zip(("open", "high", "low", "close"), day, strict=False):
+    for kind, price in zip(DAY_PRICES, day, strict=False):
         if price:  # 0: there is none yet
             events.append(about.price(kind, price / divisor))
     return ""

@@ -1,0 +1,79 @@
+"""When the frames of a read are looked at together, and that it makes no difference to what waits
+for the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.intake import FeedState, Intake
+from edc_pipeline.capture.journal.blocks import Line
+from edc_pipeline.capture.journal.writer import Journal
+from edc_pipeline.capture.queues import Queues, Waiting
+from edc_pipeline.spool.ledger import Source
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
+from edc_pipeline_tests.vendors.test_zerodha_many import FULL, NOON_S, SHARE, framed, packet
+
+AT = NOON_S * 10**9 + 5
+KITE = VENDORS["zerodha"]
+ASKED = Subscription("ticker", ("INFY",), {"tokens": {"INFY": SHARE}})
+SOURCE = Source("kite", "zerodha", "ticker")
+LINE = Line(number=0, name="kite", vendor="zerodha", feed="ticker", connection="a")
+
+
+def of_packets(count: int) -> bytes:
+    prices = [[100 + n, *FULL[1:]] for n in range(count)]
+    return framed([packet(184, SHARE, some, NOON_S) for some in prices])
+
+
+def taken(
+    folder: Path, payloads: Sequence[bytes], read_many: ReadMany | None
+) -> tuple[Waiting, FeedState]:
+    queues, state = Queues(), FeedState(SOURCE)
+    session = KITE.open_session(ASKED, "k:t")
+    one = Intake(Journal(folder, "c1"), queues, Admission(7))
+    assert one.take(state, LINE, session, payloads, AT, read_many).data
+    return queues.waiting, state
+
+
+@pytest.mark.parametrize(
+    ("payloads", "is_together"),
+    [
+        ([of_packets(50)], True),
+        ([of_packets(22)] * 2, False),  # 8,188 bytes
+        ([of_packets(22)] * 2 + [of_packets(1)], True),
+        ([of_packets(3)], False),
+        ([of_packets(1)] * 7, False),
+        ([of_packets(1)] * 8, True),
+        ([of_packets(50), framed([packet(8, SHARE, FULL, 0)])], False),  # not plain: one by one
+    ],
+    ids=lambda told: str(told) if isinstance(told, bool) else f"{len(told)} frames",
+)
+def test_many_frames_and_large_ones_are_read_together(
+    tmp_path: Path, payloads: list[bytes], is_together: bool
+) -> None:
+    read_many = KITE.reader_of_many(ASKED)
+    told: list[Sequence[Columns] | None] = []
+    assert read_many is not None
+
+    def watched(frames: Sequence[bytes], at: int) -> Sequence[Columns] | None:
+        told.append(read_many(frames, at))
+        return told[-1]
+
+    waiting, state = taken(tmp_path, payloads, watched)
+    expected, one_by_one = taken(tmp_path, payloads, None)
+    assert any(found is not None for found in told) == is_together
+    assert waiting.tables().keys() == expected.tables().keys()
+    for key, table in waiting.tables().items():
+        rows = table.to_pylist()
+        assert repr(rows) == repr(expected.tables()[key].to_pylist())
+    assert (waiting.event_counts, waiting.frame_counts) == (
+        expected.event_counts,
+        expected.frame_counts,
+    )
+    assert (state.frames, state.events) == (one_by_one.frames, one_by_one.events)
+    assert state.symbols.names() == {"INFY"} == one_by_one.symbols.names()

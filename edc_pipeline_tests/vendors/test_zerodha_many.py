@@ -1,0 +1,154 @@
+"""Kite's packets of any lengths and modes: read together they are what they are one by one."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT
+from edc_pipeline_tests.vendors.test_reading_many import agree
+
+NOON_S = 1_769_101_200
+LENGTHS = (8, 28, 32, 44, 164, 184)
+TIME_AT = {32: 28, 184: 60}
+SHARE, BOND_OF_CDS, INDEX = 408065, 1106179, 256265
+TOKENS = {"INFY": SHARE, "USD/INR": BOND_OF_CDS, "NIFTY 50": INDEX}
+ASKED = (
+    Subscription("ticker"),
+    Subscription("ticker", (), {"tokens": TOKENS}),
+    Subscription("ticker", ("INFY",), {"tokens": TOKENS}, {"INFY": "etf"}),
+)
+
+
+def packet(length: int, token: int, numbers: Sequence[int], time: int) -> bytes:
+    """`numbers` fill it, as far as they go; what is left is 0."""
+    words = struct.pack(f">I{len(numbers)}i", token, *numbers)[:length].ljust(length, b"\0")
+    at = TIME_AT.get(length)
+    return words if at is None else words[:at] + struct.pack(">I", time) + words[at + 4 :]
+
+
+def framed(packets: Sequence[bytes], count: int | None = None) -> bytes:
+    parts = [struct.pack(">H", len(packets) if count is None else count)]
+    for one in packets:
+        parts += (struct.pack(">H", len(one)), one)
+    return b"".join(parts)
+
+
+def together(frames: Sequence[bytes], asked: Subscription = ASKED[1]) -> bool:
+    return agree("zerodha", asked, frames)
+
+
+_NUMBERS = st.one_of(
+    st.sampled_from([0, 1, -1, 100, 2**31 - 1, -(2**31)]), st.integers(-(2**31), 2**31 - 1)
+)
+_TOKENS = st.one_of(
+    st.sampled_from([*TOKENS.values(), 1 << 8 | 9]),
+    st.builds(lambda number, segment: number << 8 | segment, st.integers(0, 9), st.integers(0, 11)),
+)
+
+
+@st.composite
+def _reads(draw: st.DrawFn) -> list[bytes]:
+    """Frames of one to three lengths: a quarter of what is drawn is read together."""
+    lengths = st.sampled_from(draw(st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=3)))
+    times = st.sampled_from(draw(st.sampled_from([[NOON_S, NOON_S + 1], [0], [0, NOON_S]])))
+    tokens = st.sampled_from(draw(st.lists(_TOKENS, min_size=1, max_size=4)))
+    numbers = st.lists(_NUMBERS, max_size=45) | st.just([10_000 + n for n in range(45)])
+    packets = st.lists(st.builds(packet, lengths, tokens, numbers, times), max_size=5)
+    frames = draw(st.lists(st.builds(framed, packets), min_size=1, max_size=5))
+    match draw(st.integers(0, 7)):
+        case 0:  # damaged
+            which = draw(st.integers(0, len(frames) - 1))
+            frame = bytearray(frames[which])
+            at = draw(st.integers(0, len(frame) - 1))
+            frame[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+            frames[which] = bytes(frame)
+        case 1:
+            other = draw(st.sampled_from([b"", b"\0", b"{}", b"\0\0", b'{"type":"message"}']))
+            frames.insert(draw(st.integers(0, len(frames))), other)
+        case 2:
+            frames.append(framed(draw(packets), draw(st.integers(0, 9))))
+    return frames
+
+
+@given(_reads(), st.sampled_from(ASKED))
+@settings(max_examples=500, deadline=None)
+def test_any_packets_are_read_alike(frames: list[bytes], asked: Subscription) -> None:
+    together(frames, asked)
+
+
+FULL = [10_000 + n for n in range(45)]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=["unnamed", "named", "one named, of its class"])
+def test_what_a_mode_sends_is_read_together(asked: Subscription) -> None:
+    share, other = (packet(184, token, FULL, NOON_S) for token in (SHARE, BOND_OF_CDS))
+    index = packet(32, INDEX, FULL, NOON_S)
+    assert together([framed([share])], asked)
+    assert together([framed([share, index, other, share]), framed([index])], asked)
+    of_quote = [packet(44, SHARE, FULL, 0), packet(28, INDEX, FULL, 0)]
+    assert together([framed(of_quote), framed(of_quote[::-1] * 3)], asked)
+    ltp = [packet(8, token, FULL, 0) for token in TOKENS.values()]
+    assert together([framed(ltp)] * 4, asked)
+
+
+def test_a_packet_without_prices_beside_others_is_plain() -> None:
+    """As of what was not traded today: it has no time either."""
+    share, nothing = packet(184, SHARE, FULL, NOON_S), packet(184, BOND_OF_CDS, [], 0)
+    assert together([framed([nothing, share]), framed([share, nothing])])
+    assert not together([framed([share]), framed([nothing])])
+
+
+def test_one_side_and_negative_prices_are_plain() -> None:
+    numbers = [*FULL]
+    numbers[16], numbers[31] = 0, -500  # the best bid's price and the best ask's
+    assert together([framed([packet(184, SHARE, numbers, NOON_S)])])
+
+
+def test_lengths_that_only_add_up_like_one_are_left_to_be_read_one_by_one() -> None:
+    """4 × 8 + 5 × 44 = 9 × 28: the frame is as long as ten packets of an index, and read as such it
+    would even have prices of known segments."""
+    lengths = [28, 8, *[44] * 5, *[8] * 3]
+    frame = framed([b"\1" * length for length in lengths])
+    assert len(frame) == 2 + 10 * (2 + 28)
+    assert not together([frame])
+    assert len(VENDORS["zerodha"].decoder(ASKED[0])(frame, RECEIVED_AT).events) == 6 * 5 + 4
+
+
+def test_so_many_packets_that_the_frame_begins_as_text_does_are_read_as_one_by_one() -> None:
+    frame = framed([packet(8, SHARE, FULL, 0)] * 0x7B00)
+    assert frame.startswith(b"{")
+    assert not together([frame])
+    assert together([framed([packet(8, SHARE, FULL, 0)] * 0x7AFF)])
+
+
+PLAIN = packet(184, SHARE, FULL, NOON_S)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\0",
+        b"",
+        b"\0\0",
+        b'{"type":"message","data":"x"}',
+        framed([PLAIN, b"\0\0\0\1" * 3]),
+        framed([packet(184, 7 << 8 | 11, FULL, NOON_S)]),
+        framed([packet(184, SHARE, [], NOON_S)]),
+        framed([PLAIN], 2),
+        framed([PLAIN]) + b"\0",
+        framed([PLAIN, packet(32, INDEX, FULL, NOON_S)])[:-1],
+        framed([PLAIN, packet(8, SHARE, FULL, 0)]),
+    ],
+)
+def test_a_frame_that_is_not_plain_leaves_the_read_to_be_read_one_by_one(frame: bytes) -> None:
+    plain = framed([PLAIN])
+    assert together([plain])
+    assert not together([plain, frame])
+    assert not together([frame, plain])
