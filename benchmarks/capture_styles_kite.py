@@ -10,7 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-SYMBOLS = tuple(first + second for first in "ABCDEFGHIJ" for second in "KLMNOPQRST")
+from capture_frames import SYMBOLS
+
 # Of the NSE: the lowest byte is the segment.
 TOKENS = {symbol: number << 8 | 1 for number, symbol in enumerate(SYMBOLS, 1000)}
 PACKETS = 10
