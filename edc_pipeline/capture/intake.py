@@ -32,7 +32,7 @@ _DELIVERS: Final = Heard(data=True)
 # 1.3 to 2 µs an event instead of 5.
 _MANY: Final = 8
 # Bytes of one read from which it pays though the frames are few, for a frame may hold hundreds of
-# events: at 8 KiB it takes 1.5 to 4.4 times less for what Kite, Massive, Finnhub and Kraken send so,
+# events: at 8 KiB it takes 1.5 to 4.4 times less for what Kite, Massive, Finnhub and Kraken send,
 # at 4 KiB as much for some. Kite's 3,000 instruments in one frame of 560 kB are 18,000 events: one
 # by one they hold the loop for 70 to 90 ms, together for 5 to 7. A frame of that length with a
 # single event would cost 40 µs instead of 10; none is known.
