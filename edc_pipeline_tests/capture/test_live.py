@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edc_pipeline.capture.live import Live, Once
-from edc_pipeline.events import AnyEvent, EventType, Quote, Trade
+from edc_pipeline.coded import Coded
+from edc_pipeline.events import AnyEvent, EventType, Quote, Trade, content_key
+from edc_pipeline.vendors.contract import Columns
 
 S = 10**9
 
@@ -62,6 +65,76 @@ def test_it_forgets_after_a_time_and_not_before() -> None:
     assert not once.is_new("b", trade(1), 10 * S)
     assert once.is_new("a", trade(3), 31 * S)
     assert once.is_new("b", trade(2), 32 * S)
+
+
+@given(
+    reads=st.lists(
+        st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 30), max_size=12)), max_size=30
+    ),
+    by_id=st.booleans(),
+)
+def test_a_read_is_told_apart_as_one_by_one(
+    reads: list[tuple[str, list[int]]], by_id: bool
+) -> None:
+    together, one_by_one = Once(lambda _: by_id), Once(lambda _: by_id)
+    for at, (connection, prices) in enumerate(reads):
+        events = [trade(price) for price in prices]
+        new = together.new_ones(connection, events, list(map(content_key, events)), at)
+        assert list(new) == [e for e in events if one_by_one.is_new(connection, e, at)]
+
+
+@given(st.lists(st.lists(st.integers(0, 10**6), max_size=30), max_size=40), st.integers(2, 40))
+def test_what_is_remembered_of_reads_is_bounded(reads: list[list[int]], most: int) -> None:
+    once = Once(remember_events=most)
+    for prices in reads:
+        events = [trade(price) for price in prices]
+        once.new_ones("a", events, list(map(content_key, events)), 1)
+        assert len(once._recent) + len(once._older) <= most
+        latest = list(dict.fromkeys(reversed(prices)))[: most // 2]
+        assert all(content_key(trade(p)) in {**once._older, **once._recent} for p in latest)
+
+
+def columns(event_type: EventType, symbols: list[str], places: list[int]) -> Columns:
+    kinds = ("price", "size") if event_type == "trade" else ("bid_price", "bid_size")
+    numbers = {kind: np.array(places, np.float64) for kind in kinds}
+    if event_type == "quote":
+        numbers |= {"ask_price": np.full(len(places), np.nan), "ask_size": np.zeros(len(places))}
+    constants = {"vendor": "v", "feed": "f", "asset_class": "equity"}
+    times = {"ts_event": np.arange(len(places))}
+    return Columns(
+        event_type, constants, times | numbers, {"symbol": Coded.of(symbols)}, {}, np.array(places)
+    )
+
+
+READ = [
+    columns("trade", ["SPY", "QQQ", "SPY"], [0, 2, 5]),
+    columns("quote", ["QQQ", "SPY"], [1, 4]),
+]
+
+
+@pytest.mark.parametrize(
+    ("types", "symbols", "told"),
+    [
+        (("trade", "quote"), None, [0, 1, 2, 4, 5]),
+        (("trade",), None, [0, 2, 5]),
+        (("trade", "quote"), ("QQQ",), [1, 2]),
+        (("ref_px",), None, []),
+        (("quote",), ("IBM",), []),
+    ],
+)
+def test_a_read_is_given_in_the_order_of_its_frames(
+    types: tuple[EventType, ...], symbols: tuple[str, ...] | None, told: list[int]
+) -> None:
+    live = Live()
+    other = live.subscribe(("trade",), ("SPY",), 99)
+    subscriber = live.subscribe(types, symbols, 99)
+    live.publish_many("stocks", "a", READ, 7)
+    given = [e.price if isinstance(e, Trade) else e.bid_price for e in subscriber._waiting]  # type: ignore[union-attr]
+    assert given == told
+    assert {event.created_at for event in subscriber._waiting} <= {7}
+    live.publish_many("stocks", "b", READ, 8)
+    assert subscriber.waiting == len(told)
+    assert (other.waiting, live.late_copies["stocks"]) == (2, len({*told, 0, 5}))
 
 
 def taken(live: Live, events: list[AnyEvent], **asked: object) -> list[AnyEvent]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edc_pipeline.capture import rows as one_by_one
 from edc_pipeline.capture.admission import Admission
-from edc_pipeline.events import COLUMNS, EVENT_CLASSES, AnyEvent
+from edc_pipeline.events import COLUMNS, EVENT_CLASSES, AnyEvent, content_key
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Columns, Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
@@ -50,6 +51,7 @@ def in_order(rows: Sequence[Placed]) -> list[Placed]:
 def rows_of(found: Sequence[Columns]) -> list[Placed]:
     rows: list[Placed] = []
     for columns in found:
+        first = len(rows)
         values: dict[str, list[Any]] = {n: v.tolist() for n, v in columns.numbers.items()}
         if "event_id" in values:
             values["event_id"] = list(map(str, values["event_id"]))
@@ -64,6 +66,7 @@ def rows_of(found: Sequence[Columns]) -> list[Placed]:
                 **{**columns.constants, **row, "created_at": RECEIVED_AT}
             )
             rows.append((place, made))
+        subscribed_to(columns, [event for _, event in rows[first:]])
     return in_order(rows)
 
 
@@ -85,6 +88,16 @@ def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
         assert not any(reading.faults for reading in readings)
         assert told(rows_of(admitted)) == told(events_of(readings))
     return True
+
+
+def subscribed_to(columns: Columns, events: list[AnyEvent]) -> None:
+    """What subscribers are given is the same."""
+    rows = one_by_one.rows_of(columns, RECEIVED_AT)
+    assert told(rows.events()) == told(events)
+    assert rows.keys(events) == list(map(content_key, events))
+    asked = {events[0].symbol}
+    some = one_by_one.rows_of(columns, RECEIVED_AT, asked)
+    assert told(some.events()) == told([event for event in events if event.symbol in asked])
 
 
 def numbers_of(found: Sequence[Columns]) -> dict[int, int]:
