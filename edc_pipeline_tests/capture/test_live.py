@@ -83,15 +83,17 @@ def test_a_read_is_told_apart_as_one_by_one(
         assert list(new) == [e for e in events if one_by_one.is_new(connection, e, at)]
 
 
-@given(st.lists(st.lists(st.integers(0, 10**6), max_size=30), max_size=40), st.integers(2, 40))
-def test_what_is_remembered_of_reads_is_bounded(reads: list[list[int]], most: int) -> None:
-    once = Once(remember_events=most)
-    for prices in reads:
-        events = [trade(price) for price in prices]
-        once.new_ones("a", events, list(map(content_key, events)), 1)
-        assert len(once._recent) + len(once._older) <= most
-        latest = list(dict.fromkeys(reversed(prices)))[: most // 2]
-        assert all(content_key(trade(p)) in {**once._older, **once._recent} for p in latest)
+@given(st.lists(st.integers(0, 30), max_size=40), st.integers(2, 40))
+def test_of_reads_the_latest_are_remembered_and_no_more(sizes: list[int], most: int) -> None:
+    once, keys = Once(remember_events=most), list[tuple[object, ...]]()
+    for size in sizes:
+        events = [trade(len(keys) + n) for n in range(size)]
+        of_read = list(map(content_key, events))
+        once.new_ones("a", events, of_read, 1)
+        keys += of_read
+        remembered = {**once._older, **once._recent}
+        assert len(remembered) <= most
+        assert set(keys[-(most // 2) :]) <= remembered.keys()
 
 
 def columns(event_type: EventType, symbols: list[str], places: list[int]) -> Columns:
