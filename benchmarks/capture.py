@@ -85,8 +85,10 @@ class Bench(NamedTuple):
             told[at:at] = [url, style, str(count), folder]
             return asyncio.run(self._client(told))
 
-    def ours(self, style: str, count: int, rate: int = 0) -> tuple[dict[str, Any], float]:
-        options = ["--delays"] if rate else []
+    def ours(
+        self, style: str, count: int, rate: int = 0, *, subscribed: bool = False
+    ) -> tuple[dict[str, Any], float]:
+        options = ["--delays"] * bool(rate) + ["--subscribed"] * subscribed
         return self.run([sys.executable, "capture_ours.py", *options], style, count, rate)
 
     def plain(self, style: str, count: int) -> float:
@@ -161,6 +163,11 @@ def compare(told: argparse.Namespace) -> dict[str, Any]:
             bench = Bench(ports.get(timeout=30), certificate)
             names = [name for name in STYLES if told.only in name or name == SINGLE_FRAMES]
             styles = compare_styles(bench, names, told.rounds, told.events)
+            subscribed = [
+                bench.ours(SINGLE_FRAMES, told.events, subscribed=True) for _ in range(told.rounds)
+            ]
+            subscribed_us = statistics.median(row["cpu_us"] for row, _ in subscribed)
+            print(f"{SINGLE_FRAMES + ', and heard':<24}{subscribed_us:>8.2f}")
             cryptofeed_us = None
             if can_import_cryptofeed(told.cryptofeed):
                 count = told.events // PLAIN_PART
@@ -180,6 +187,7 @@ def compare(told: argparse.Namespace) -> dict[str, Any]:
         "vs_cryptofeed": round(cryptofeed_us / single["ours"], 2) if cryptofeed_us else None,
         "journal_share": round(statistics.mean(row["journal"] for row in styles.values()), 4),
         "events_per_core_second": round(1e6 / ours_us),
+        "subscribed_us": round(subscribed_us, 2),
         "ours_us": {style: round(row["ours"], 2) for style, row in styles.items()},
         "plain_us": {style: round(row["plain"], 2) for style, row in styles.items()},
         "stall_ms": round(

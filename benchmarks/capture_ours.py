@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import resource
 import time
@@ -23,6 +24,7 @@ from capture_styles import STYLES
 
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.journal.writer import Journal
+from edc_pipeline.capture.live import Subscriber
 from edc_pipeline.capture.run import _warm_up
 from edc_pipeline.settings import Settings
 
@@ -105,12 +107,12 @@ def journal_cpu_s(count: int, payload: bytes) -> float:
     return time.thread_time() - began_s
 
 
-async def ours(url: str, style_name: str, count: int, folder: str, delays: bool) -> dict[str, Any]:
-    style = STYLES[style_name]
+async def ours(asked: argparse.Namespace) -> dict[str, Any]:
+    url, count, folder, style = asked.url, asked.events, asked.folder, STYLES[asked.style]
     feed = {"vendor": style.vendor, "feed": style.feed, "url": url}
     told = feed | {"symbols": style.symbols, "options": dict(style.options)}
     collector = Collector(Settings(data_dir=Path(folder), feeds={"bench": told}), "bench")
-    noted = Delays(collector) if delays else None
+    noted = Delays(collector) if asked.delays else None
     writing_s = 0.0
     journal = collector._journal
     write = journal._write
@@ -128,6 +130,7 @@ async def ours(url: str, style_name: str, count: int, folder: str, delays: bool)
     while not state.frames.received:  # noqa: ASYNC110 - nothing tells of the first frame
         await asyncio.sleep(0.001)
     beating = asyncio.create_task(heartbeat.beat())
+    listening = asyncio.create_task(listen(collector.subscribe())) if asked.subscribed else None
     began_s, began_wall_s, before = cpu_s(), time.monotonic(), sum(state.events.values())
     while state.frames.received < count // style.each:
         await asyncio.sleep(BEAT_S)
@@ -137,6 +140,8 @@ async def ours(url: str, style_name: str, count: int, folder: str, delays: bool)
     await capturing
     used_s, events = cpu_s() - began_s, count - before
     beating.cancel()
+    if listening:
+        assert 0 < await listening <= count
     assert sum(state.events.values()) == count, "not every frame was read"
     queueing_s = journal_cpu_s(events // style.each, style.row(1, time.time_ns()))
     return {
@@ -148,6 +153,13 @@ async def ours(url: str, style_name: str, count: int, folder: str, delays: bool)
     }
 
 
+async def listen(subscriber: Subscriber) -> int:
+    heard = 0
+    async for _ in subscriber:
+        heard += 1
+    return heard + subscriber.lost
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
@@ -155,11 +167,11 @@ def main() -> None:
     parser.add_argument("events", type=int)
     parser.add_argument("folder")
     parser.add_argument("--delays", action="store_true")
-    told = parser.parse_args()
+    parser.add_argument("--subscribed", action="store_true")
     _warm_up()
-    print(
-        json.dumps(asyncio.run(ours(told.url, told.style, told.events, told.folder, told.delays)))
-    )
+    gc.collect()
+    gc.freeze()  # as `capture.run` does before it begins
+    print(json.dumps(asyncio.run(ours(parser.parse_args()))))
 
 
 if __name__ == "__main__":

@@ -125,10 +125,10 @@ def settings_of(folder: Path, port: int) -> Settings:
 
 
 def _kill_after(seconds: float, live: Callable[[], None]) -> tuple[int, float]:
-    """Fork a life, kill it with SIGKILL after so long; returns when it was killed (ns), and how long
-    the machine let it wait in the last moments before (ms): its own noise, not the journal's.
+    """Fork a life, kill it with SIGKILL after so long; returns when it was killed (ns), and for how
+    long the machine let it wait in the last moments before (ms): that is not the journal's doing.
 
-    That is by how much it overslept here, or what the life's threads stood in line for a core:
+    It is by how much we overslept here, or how long the life's threads stood in line for a core:
     its loop, and behind it the one that waited longest.
     """
     child = _fork(live)
