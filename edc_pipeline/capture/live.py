@@ -65,11 +65,11 @@ class Once:
         self._is_by_id = is_by_id
         self._remember_ns = remember_ns
         self._half = max(1, remember_events // 2)
-        # Two generations: what is remembered is dropped by the thousand, not one by one.
+        # Two generations: the older is forgotten as a whole.
         self._recent: _Seen = {}
         self._older: _Seen = {}
         self._recent_since = 0
-        # No longer remembered, and let go one for each that comes: 50,000 at once took 15 ms.
+        # What was, let go one for each that comes: 50,000 at once would hold the loop.
         self._forgotten: _Seen = {}
 
     def is_new(self, connection: str, event: AnyEvent, at: int) -> bool:
@@ -84,14 +84,12 @@ class Once:
     ) -> Sequence[AnyEvent]:
         """The new ones among the events of one read. `keys` are their `content_key`s."""
         fresh: _Seen = dict.fromkeys(keys, connection)
-        if len(fresh) > self._half - len(self._recent):
-            self._turn(at, full=True)
         if (
             len(fresh) == len(keys) <= self._half
             and self._recent.keys().isdisjoint(fresh)
             and self._older.keys().isdisjoint(fresh)
         ):
-            self._turn(at)
+            self._turn(at, full=len(self._recent) + len(fresh) > self._half)
             self._recent.update(fresh)
             self._let_go(len(fresh))
             return events
