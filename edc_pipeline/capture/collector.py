@@ -194,7 +194,7 @@ class Collector:
         self,
         event_types: Iterable[EventType] = EVENT_TYPES,
         symbols: Iterable[str] | None = None,
-        limit: int = 10_000,
+        limit: int = 50_000,  # Kite's 3,000 instruments in one frame are 18,000
     ) -> Subscriber:
         """Live events from now on, each once, on the collector's own loop; see `capture.live`."""
         return self._live.subscribe(event_types, symbols, limit)

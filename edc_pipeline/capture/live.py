@@ -7,9 +7,10 @@ is delivered once; without, a connection's copies of one content are counted, an
 delivered when no connection has brought n before. So the first to bring it is heard, identical
 prints of one connection all are, and whoever loses is counted.
 
-What was delivered is remembered for a time and up to a number, both bounded: a copy that is later
-than that is delivered twice, as it would be to a subscriber who came in between. All of it runs
-on the collector's event loop; subscribers see the collector's own events and must not change them.
+What somebody asked for is remembered for a time and up to a number, both bounded: a copy that is
+later than that is delivered twice, and so may be one of what nobody asked for when it first came.
+All of it runs on the collector's event loop; subscribers see the collector's own events and must
+not change them.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class Subscriber:
         if unknown := set(event_types) - set(EVENT_TYPES):
             raise ValueError(f"event_types: {unknown} are none; there are {', '.join(EVENT_TYPES)}")
         self.lost = 0  # events that came while `limit` of them waited
-        self._event_types = frozenset(event_types)
+        self.event_types = frozenset(event_types)
         self.symbols = None if symbols is None else frozenset(symbols)
         self._limit = limit
         self._leave = leave
@@ -154,11 +155,8 @@ class Subscriber:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def wants(self, event_type: EventType) -> bool:
-        return event_type in self._event_types
-
     def give(self, events: Sequence[AnyEvent]) -> None:
-        types, symbols = self._event_types, self.symbols
+        types, symbols = self.event_types, self.symbols
         wanted = [e for e in events if e.event_type in types]
         if symbols is not None:
             wanted = [e for e in wanted if e.symbol in symbols]
@@ -198,6 +196,7 @@ class Live:
         self._is_by_id = is_by_id
         self._once = Once(is_by_id)
         self._subscribers: list[Subscriber] = []
+        self._asked = _asked_by(())
         self._lost_before = 0  # by subscribers that have left
         self._closed = False
 
@@ -207,14 +206,16 @@ class Live:
         wanted = None if symbols is None else tuple(symbols)
         subscriber = Subscriber(tuple(event_types), wanted, limit, self._leave)
         self._subscribers.append(subscriber)
+        self._asked = _asked_by(self._subscribers)
         self.listening = True
         if self._closed:
             subscriber.close()
         return subscriber
 
     def publish(self, name: str, connection: str, events: Sequence[AnyEvent], at: int) -> None:
-        new = [event for event in events if self._once.is_new(connection, event, at)]
-        self._give(name, new, len(events))
+        asked = [e for e in events if self._is_asked_for(e)]
+        new = [event for event in asked if self._once.is_new(connection, event, at)]
+        self._give(name, new, len(asked))
 
     def publish_many(self, name: str, connection: str, found: Sequence[Columns], at: int) -> None:
         """The frames of one read, in their order; of one frame, type after type."""
@@ -222,9 +223,8 @@ class Live:
         keys: list[tuple[object, ...]] = []
         places: list[int] = []
         for columns in found:
-            asking = [s for s in self._subscribers if s.wants(columns.event_type)]
-            if asking:
-                rows = rows_of(columns, at, _symbols_of(asking))
+            if columns.event_type in self._asked:
+                rows = rows_of(columns, at, self._asked[columns.event_type])
                 made = rows.events()
                 events += made
                 keys += rows.keys(made)
@@ -233,6 +233,10 @@ class Live:
             order = sorted(range(len(places)), key=places.__getitem__)
             events, keys = [events[n] for n in order], [keys[n] for n in order]
         self._give(name, self._once.new_ones(connection, events, keys, at), len(events))
+
+    def _is_asked_for(self, event: AnyEvent) -> bool:
+        symbols = self._asked.get(event.event_type, ())
+        return symbols is None or event.symbol in symbols
 
     def _give(self, name: str, new: Sequence[AnyEvent], came: int) -> None:
         for subscriber in self._subscribers:
@@ -257,16 +261,24 @@ class Live:
         if subscriber not in self._subscribers:
             return
         self._subscribers.remove(subscriber)
+        self._asked = _asked_by(self._subscribers)
         self._lost_before += subscriber.lost
         if not self._subscribers:
             self.listening = False
             self._once = Once(self._is_by_id)  # nobody remembers what was delivered
 
 
-def _symbols_of(subscribers: Sequence[Subscriber]) -> frozenset[str] | None:
-    """What they ask for together; None: all."""
-    asked = [s.symbols for s in subscribers if s.symbols is not None]
-    return frozenset().union(*asked) if len(asked) == len(subscribers) else None
+def _asked_by(
+    subscribers: Collection[Subscriber],
+) -> dict[EventType, frozenset[str] | None]:
+    """The symbols that any of them asks for, by type; None: all of them."""
+    asked: dict[EventType, frozenset[str] | None] = {}
+    for subscriber in subscribers:
+        for event_type in subscriber.event_types:
+            before = asked.get(event_type, frozenset())
+            more = subscriber.symbols
+            asked[event_type] = None if before is None or more is None else before | more
+    return asked
 
 
 def told_by_id(vendors: Iterable[Vendor]) -> Callable[[AnyEvent], bool]:

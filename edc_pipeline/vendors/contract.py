@@ -94,10 +94,17 @@ class Subscription:
 
 
 def both(former: Subscription, latter: Subscription) -> Subscription:
-    """Of a connection that asks for other symbols: what is under way is still of the former."""
+    """Of a connection that asks for other symbols: what is under way is still of the former, and
+    what its options say of them by name (Kite's tokens) is still so."""
+    by_name = {
+        name: {**said, **now} if isinstance(now := latter.options.get(name, {}), Mapping) else now
+        for name, said in former.options.items()
+        if isinstance(said, Mapping)
+    }
     return replace(
         latter,
         symbols=tuple(dict.fromkeys((*latter.symbols, *former.symbols))),
+        options={**latter.options, **by_name},
         asset_classes={**former.asset_classes, **latter.asset_classes},
     )
 

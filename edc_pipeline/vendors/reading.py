@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from edc_pipeline.events import NAN, AssetClass
-from edc_pipeline.vendors.contract import Control, Subscription
+from edc_pipeline.vendors.contract import Control, Subscription, both
 
 # What msgspec raises for bytes that are not what was declared: malformed JSON, wrong types,
 # text that is not UTF-8, brackets nested past the recursion limit.
@@ -99,13 +99,8 @@ class Change:
         """None where all symbols are wanted, or were until now."""
         if not (was.symbols and now.symbols):
             return None
-        both = replace(
-            now,
-            symbols=tuple(dict.fromkeys((*now.symbols, *was.symbols))),
-            asset_classes={**was.asset_classes, **now.asset_classes},
-        )
         more = tuple(s for s in now.symbols if s not in was.symbols)
-        return cls(more, tuple(s for s in was.symbols if s not in now.symbols), both)
+        return cls(more, tuple(s for s in was.symbols if s not in now.symbols), both(was, now))
 
 
 class Instruments(dict[str, tuple[str, AssetClass]]):

@@ -34,6 +34,7 @@ Ways = Mapping[Any, Way]  # by kind of row
 # (`reading.Instruments`). None that is longer than any, or a hostile sender could fill the memory.
 _KEPT: Final = 65_536
 _LONGEST: Final = 40
+_LONGEST_LIST: Final = 160  # as Python writes it
 
 
 class Spelling:
@@ -65,7 +66,7 @@ class Spelling:
         if len(self._codes) >= _KEPT:
             self.words, self._codes = Words(), {}
         for one in set(written) - self._codes.keys():
-            if isinstance(one, str | tuple) and len(one) > _LONGEST:
+            if len(str(one)) > (_LONGEST if isinstance(one, str) else _LONGEST_LIST):
                 raise Fault("longer than any")
             self._codes[one] = self.words.number(self._word_of(one))
 
@@ -181,7 +182,7 @@ _POWERS_OF_TEN: Final = 10 ** np.arange(1, 19)
 
 
 def whole_ids(written: Sequence[str]) -> Ids:
-    """Ids that are numbers, written as we write them. `Fault`: there is another one."""
+    """Ids that are numbers, written as we write them. `UNREADABLE`: there is another one."""
     joined = "".join(written)
     if not (joined.isascii() and joined.isdecimal()):
         raise Fault("an id that is no number")

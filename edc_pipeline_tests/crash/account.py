@@ -33,7 +33,9 @@ SYMBOLS: Final = ("SPY", "AAPL", "MSFT", "BRK.B")
 # A mark: when the frame was received (ns), its checksum, and whether its commit was acknowledged.
 MARK: Final = struct.Struct("<qIi")
 MARKS: Final = 200_000
-# Before the marks: the collector's name, and since when an fdatasync is under way (ns, 0: none).
+# Before the marks: the collector's name, the thread that syncs the journal, and since when an
+# fdatasync is under way (ns, 0: none).
+SYNCS: Final = 48
 IN_FLIGHT: Final = 56
 
 
@@ -45,6 +47,8 @@ class Life:
     collector: str = ""
     killed_at: int = 0
     noise_ms: float = 0.0  # how late this machine woke us up just before
+    # For how long each of its threads stood in line for a core just before; the loop's is 0.
+    in_line_ms: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -93,8 +97,11 @@ def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
     marks = life.marks.read_bytes()
     if len(marks) < 64 + MARKS * MARK.size:
         return  # killed before there was room for marks: nothing was received
-    life.collector = marks[:IN_FLIGHT].rstrip(b"\0").decode()
-    (syncing_since,) = struct.unpack_from("<q", marks, IN_FLIGHT)
+    life.collector = marks[:SYNCS].rstrip(b"\0").decode()
+    syncs, syncing_since = struct.unpack_from("<qq", marks, SYNCS)
+    # Of the two that bring a frame to the disk: one or the other was waited for.
+    in_line_ms = max(life.in_line_ms.get(0, 0.0), life.in_line_ms.get(syncs, 0.0))
+    life.noise_ms = max(life.noise_ms, in_line_ms)
     if syncing_since:
         # Half the interval is the disk's; what it took beyond is its own noise.
         syncing_ms = (life.killed_at - syncing_since) / 1e6

@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import zlib
@@ -46,6 +47,7 @@ from edc_pipeline_tests.crash.account import (
     MARK,
     MARKS,
     SYMBOLS,
+    SYNCS,
     Account,
     Life,
     account_for,
@@ -70,9 +72,8 @@ def campaign(folder: Path, kills: int, seed: int, say: Callable[[str], None]) ->
             else:
                 life = Life(folder / f"marks-{number}")
                 lives.append(life)
-                life.killed_at, life.noise_ms = _kill_after(
-                    chance.uniform(0.02, 0.7), partial(_collect, settings, life.marks)
-                )
+                collect = partial(_collect, settings, life.marks)
+                _kill_after(chance.uniform(0.02, 0.7), collect, life)
             account.kills += 1
             if account.kills % 50 == 0:
                 say(f"{account.kills} kills")
@@ -124,16 +125,14 @@ def settings_of(folder: Path, port: int) -> Settings:
 # Lives
 
 
-def _kill_after(seconds: float, live: Callable[[], None]) -> tuple[int, float]:
-    """Fork a life, kill it with SIGKILL after so long; returns when it was killed (ns), and for how
-    long the machine let it wait in the last moments before (ms): that is not the journal's doing.
-
-    It is by how much we overslept here, or how long the life's threads stood in line for a core:
-    its loop, and behind it the one that waited longest.
+def _kill_after(seconds: float, live: Callable[[], None], life: Life | None = None) -> None:
+    """Fork a life and kill it with SIGKILL after so long. Notes when, and what this machine kept
+    from it in the last moments before: by how much we overslept here, and for how long its threads
+    stood in line for a core. That is not the journal's doing.
     """
     child = _fork(live)
     end, late = time.monotonic() + seconds, deque([0.0], maxlen=_NOISE_STEPS)
-    in_line: deque[dict[str, int]] = deque(maxlen=_NOISE_STEPS)
+    in_line: deque[dict[int, int]] = deque([{}], maxlen=_NOISE_STEPS)
     while (now := time.monotonic()) < end:
         step = min(_STEP_S, end - now)
         time.sleep(step)
@@ -142,18 +141,22 @@ def _kill_after(seconds: float, live: Callable[[], None]) -> tuple[int, float]:
     at = time.time_ns()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    first, last = in_line[0], in_line[-1]
-    waited = {thread: ns - first.get(thread, 0) for thread, ns in last.items()}
-    loop = waited.pop(str(child), 0)
-    return at, max(sum(late) * 1e3, (loop + max(waited.values(), default=0)) / 1e6)
+    if life is not None:
+        life.killed_at, life.noise_ms = at, sum(late) * 1e3
+        before, last = in_line[0], in_line[-1]
+        life.in_line_ms = {
+            thread: (ns - before.get(thread, 0)) / 1e6 for thread, ns in last.items()
+        }
 
 
-def _stood_in_line(process: int) -> dict[str, int]:
-    """By thread, for how long it was ready to run and another ran (ns); of Linux, else empty."""
+def _stood_in_line(process: int) -> dict[int, int]:
+    """By thread, 0 for the first, for how long it was ready to run and another ran (ns); empty
+    where the system does not tell."""
     found = {}
     for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        number = int(thread.parent.name)
         with suppress(OSError):
-            found[thread.parent.name] = int(thread.read_text().split()[1])
+            found[0 if number == process else number] = int(thread.read_text().split()[1])
     return found
 
 
@@ -185,7 +188,7 @@ def mark_frames(marks: Path) -> None:
     fdatasync = os.fdatasync
 
     def marked_fdatasync(descriptor: int) -> None:
-        struct.pack_into("<q", page, IN_FLIGHT, time.time_ns())
+        struct.pack_into("<qq", page, SYNCS, threading.get_native_id(), time.time_ns())
         fdatasync(descriptor)
         struct.pack_into("<q", page, IN_FLIGHT, 0)
 

@@ -20,6 +20,7 @@ from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.numbers import gaps, heard
 from edc_pipeline_tests.vendors.recordings import recorded
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
+from edc_pipeline_tests.vendors.test_reading_many import agree
 
 CASES = [case for case in all_cases() if case.vendor == "coinbase"]
 
@@ -208,6 +209,25 @@ def advanced(number: int) -> str:
     channel, rows = ("ticker", "tickers") if number % 2 else ("market_trades", "trades")
     frame = {"channel": channel, "timestamp": "2026-09-21T14:13:20Z", "sequence_num": number}
     return json.dumps({**frame, "events": [{"type": "update", rows: [row]}]})
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        (b'"timestamp": "2026-09-21T14:13:20Z", ', b'"x": 1e999, '),
+        (b"2026-09-21T14:13:20Z", b"2026-09-21T14:13:20Z\xff"),
+        (b'"trade_id": "900"', b'"trade_id": "0900"'),
+        (b'"trade_id": "900"', b'"trade_id": 900'),
+        (b'"SELL"', b'"sell"'),
+        (b'"update"', b'"snapshot"'),
+        (b'"sequence_num": 0', b'"sequence_num": "0"'),
+    ],
+)
+def test_what_is_odd_in_advanced_is_read_as_one_by_one(written: bytes, other: bytes) -> None:
+    frame = advanced(0).encode()
+    assert agree("coinbase", Subscription("advanced"), [frame])
+    assert written in frame
+    agree("coinbase", Subscription("advanced"), [frame.replace(written, other)])
 
 
 def test_frames_of_advanced_are_heard_together_until_one_is_missing() -> None:

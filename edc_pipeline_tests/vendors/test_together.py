@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edc_pipeline.vendors import reading
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline.vendors.iso_time import iso_to_ns, iso_to_ns_many
-from edc_pipeline.vendors.reading import Instruments, epoch_to_ns
-from edc_pipeline.vendors.together import epochs_to_ns, spread
+from edc_pipeline.vendors.reading import UNREADABLE, Fault, Instruments, epoch_to_ns
+from edc_pipeline.vendors.together import Spelling, epochs_to_ns, spread, whole_ids
 from edc_pipeline_tests.vendors.test_reading_many import agree
 
 FRAMES = 40
@@ -136,6 +136,28 @@ def kraken_trade(number: int, micros: int) -> dict[str, Any]:
     trade = {"symbol": "BTC/USD", "side": "buy", "price": 1.5, "qty": number / 7}
     trade |= {"ord_type": "limit", "trade_id": number}
     return trade | {"timestamp": f"2026-01-22T09:30:{second:02d}.{fraction:06d}Z"}
+
+
+@pytest.mark.parametrize("written", ["A" * 41, (" " * 200, None), (10**300,), 10**200])
+def test_what_is_longer_than_any_is_not_remembered(written: Any) -> None:
+    spelled = Spelling(lambda _: "")
+    with pytest.raises(Fault):
+        spelled([("T", "I"), written])
+    assert spelled([("T", "I"), 12]).tolist() == ["", ""]
+    assert written not in spelled._codes
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 10**19).map(str), st.sampled_from(["", "07", "-1", "1_0"])))
+)
+def test_whole_ids_come_back_as_they_were_written(written: list[str]) -> None:
+    try:
+        ids = whole_ids(written)
+    except UNREADABLE:
+        odd = [i for i in written if not i.isdecimal() or str(int(i)) != i or int(i) >= 2**63]
+        assert odd or not written
+    else:
+        assert list(map(str, ids.tolist())) == written
 
 
 def test_trades_of_a_frame_are_put_in_the_order_of_their_numbers() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edc_pipeline.capture.rows import rows_of
 from edc_pipeline.vendors import VENDORS
-from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline.vendors.contract import ChangesInPlace, Subscription, both
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT
 from edc_pipeline_tests.vendors.test_reading_many import agree
 
@@ -152,3 +153,21 @@ def test_a_frame_that_is_not_plain_leaves_the_read_to_be_read_one_by_one(frame: 
     assert together([plain])
     assert not together([plain, frame])
     assert not together([frame, plain])
+
+
+def test_under_way_while_other_symbols_are_asked_for() -> None:
+    """Of INFY, which is wanted no more, and whose token stands nowhere any more."""
+    was = Subscription("ticker", ("INFY", "NIFTY 50"), {"tokens": TOKENS}, {"INFY": "etf"})
+    now = Subscription("ticker", ("NIFTY 50",), {"tokens": {"NIFTY 50": INDEX}})
+    session = VENDORS["zerodha"].open_session(was, "")
+    assert isinstance(session, ChangesInPlace)
+    assert session.change(now)
+    read_many = VENDORS["zerodha"].reader_of_many(both(was, now))
+    assert read_many is not None
+    frame = framed([packet(8, SHARE, [100], 0), packet(8, INDEX, [200], 0)])
+    found = read_many([frame], RECEIVED_AT)
+    assert found is not None
+    one_by_one = session.read(frame, RECEIVED_AT).events
+    assert str(rows_of(found[0], RECEIVED_AT).events()) == str(one_by_one)
+    told = {(event.symbol, event.asset_class) for event in one_by_one}
+    assert told == {("INFY", "etf"), ("NIFTY 50", "index")}

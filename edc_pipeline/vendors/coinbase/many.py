@@ -75,6 +75,7 @@ class _Tickers(msgspec.Struct, gc=False):
 
 
 class _TradesFrame(msgspec.Struct, tag="market_trades", tag_field="channel", gc=False):
+    timestamp: str  # not used, but looked at one by one
     sequence_num: Count
     events: tuple[_Trades]
 

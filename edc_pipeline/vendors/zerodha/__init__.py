@@ -16,7 +16,6 @@ feed of the same mode adds nothing but what the primary missed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +28,7 @@ from edc_pipeline.vendors.contract import (
     Subscription,
     Vendor,
     Websocket,
+    both,
 )
 from edc_pipeline.vendors.zerodha.many import reader_of_many
 from edc_pipeline.vendors.zerodha.packets import FEED, decoder
@@ -71,15 +71,7 @@ class KiteSession:
         gone = self._tokens(s for s in was.symbols if s not in subscription.symbols)
         self._subscription = subscription
         asked = self._ask(self._tokens(s for s in subscription.symbols if s not in was.symbols))
-        # What is under way is still of the former symbols.
-        tokens = {**tokens_of(was.options), **tokens_of(subscription.options)}
-        both = replace(
-            subscription,
-            symbols=tuple(dict.fromkeys((*was.symbols, *subscription.symbols))),
-            options={**subscription.options, "tokens": tokens},
-            asset_classes={**was.asset_classes, **subscription.asset_classes},
-        )
-        self._decode = decoder(both)
+        self._decode = decoder(both(was, subscription))
         return [*asked, *([_message("unsubscribe", gone)] if gone else [])]
 
     def read(self, frame: bytes, received_at: int) -> Reading:
