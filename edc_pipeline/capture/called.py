@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -39,6 +38,7 @@ from edc_pipeline.transports.webhook import (
     listen,
 )
 from edc_pipeline.vendors.contract import Delivery, Session, Webhook
+from edc_pipeline.waiting import wait_at_most
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +153,7 @@ class CalledFeeds:
                 if state.last_problem != str(taken):
                     state.last_problem = str(taken)
                     log.error("%s: %s", state.source.name, taken)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY_PORT_S):
-                        await stop.wait()
+                await wait_at_most(stop, _RETRY_PORT_S)
             else:
                 return True
         return False
@@ -171,9 +169,7 @@ class CalledFeeds:
     async def _keep_forever(self) -> None:
         """Until closed, and then once more. Never cancelled: a thread would go on writing."""
         while not self._closed.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_KEEP_EVERY_S):
-                    await self._closed.wait()
+            await wait_at_most(self._closed, _KEEP_EVERY_S)
             await self._keep()
 
     async def _keep(self) -> None:

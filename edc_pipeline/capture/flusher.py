@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +20,7 @@ from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Capture
 from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.waiting import wait_at_most
 
 T = TypeVar("T")
 
@@ -128,9 +128,7 @@ class Flusher:
 
     async def flush_when_due(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._many_rows.wait()
+            await wait_at_most(self._many_rows, _LOOK_EVERY_S)
             self._many_rows.clear()
             self.make_room()
             if self._is_due():

@@ -48,6 +48,7 @@ from edc_pipeline.simulator.session import Asked, Terms, Vendor
 from edc_pipeline.simulator.speakers import SPEAKERS
 from edc_pipeline.simulator.tape import KeepsTape
 from edc_pipeline.simulator.truth import KEEP_FRAMES, Truth
+from edc_pipeline.waiting import wait_at_most
 
 _SLICE_S: Final = 0.01  # how late a tick may be sent; below it, waking up costs more than sending
 _TICKS_PER_TURN: Final = 256  # between two chances for the senders
@@ -275,9 +276,7 @@ class Exchange:
         ):
             self._changed.clear()
             # The timeout is a net: nothing but a lost wake-up would ever need it.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.25):
-                    await self._changed.wait()
+            await wait_at_most(self._changed, 0.25)
 
     # -- a client comes -----------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Literal, Protocol
@@ -42,6 +41,7 @@ from edc_pipeline.transports.http_get import (
     get,
     new_session,
 )
+from edc_pipeline.waiting import wait_at_most
 
 log = logging.getLogger(__name__)
 
@@ -251,10 +251,7 @@ class Poller:
             lane.changed.clear()
             wait_s = self._wait_s(lane)
             if wait_s > 0:
-                # Not wait_for: it loses a cancellation that comes with the event (Python 3.11).
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(wait_s, _LONGEST_NAP_S)):
-                        await lane.changed.wait()
+                await wait_at_most(lane.changed, min(wait_s, _LONGEST_NAP_S))
                 continue
             _, _, ask = heapq.heappop(lane.due)
             await self._make(lane, ask)

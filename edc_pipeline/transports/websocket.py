@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from edc_pipeline.transports.address import NotAnAddress
 from edc_pipeline.transports.backoff import Backoff
@@ -13,6 +12,7 @@ from edc_pipeline.transports.contract import GaveUp, Listener, Speech
 from edc_pipeline.transports.conversation import Conversation
 from edc_pipeline.transports.endpoint import Endpoint
 from edc_pipeline.transports.handshake import NoConnection, reach
+from edc_pipeline.waiting import wait_at_most
 
 __all__ = ["Endpoint", "keep_connected"]
 
@@ -44,9 +44,7 @@ async def keep_connected(
         reason, wait_s = await _one_connection(now, listener, stop, backoff, clock, speech)
         listener.closed(reason)
         if not stop.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(wait_s, backoff.next_wait_s())):
-                    await stop.wait()
+            await wait_at_most(stop, max(wait_s, backoff.next_wait_s()))
 
 
 async def _one_connection(
