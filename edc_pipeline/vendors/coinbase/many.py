@@ -140,7 +140,7 @@ def _advanced(together: Together) -> Ways:
         }
         coded = {"side": sides([row.side for row in rows])}
         found = together.columns("trade", [r.product_id for r in rows], numbers, places, coded)
-        return replace(found, frame_numbers=_numbered(frames, of_frames))
+        return _numbered(found, frames, of_frames)
 
     def tickers(frames: list[_TickersFrame], of_frames: Places) -> Columns:
         rows, places = spread([frame.events[0].tickers for frame in frames], of_frames)
@@ -151,12 +151,13 @@ def _advanced(together: Together) -> Ways:
         ask = [row.best_ask for row in rows], [row.best_ask_quantity for row in rows]
         numbers = quote_numbers(times, bid, ask)
         found = together.columns("quote", [r.product_id for r in rows], numbers, places)
-        return replace(found, frame_numbers=_numbered(frames, of_frames))
+        return _numbered(found, frames, of_frames)
 
     return {_TradesFrame: trades, _TickersFrame: tickers}
 
 
 def _numbered(
-    frames: list[_TradesFrame] | list[_TickersFrame], of_frames: Places
-) -> tuple[Places, Places]:
-    return of_frames, whole([frame.sequence_num for frame in frames])
+    found: Columns, frames: list[_TradesFrame] | list[_TickersFrame], of_frames: Places
+) -> Columns:
+    numbers = whole([frame.sequence_num for frame in frames])
+    return replace(found, frame_numbers=(of_frames, numbers))

@@ -70,7 +70,7 @@ def _ways(together: Together) -> Ways:
         times = np.array(_all([row.ns for row in rows]), np.int64)
         return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
 
-    def fx_quotes(rows: list[FxQuote], places: Places) -> Columns:
+    def quotes(rows: list[FxQuote] | list[EquityQuote], places: Places) -> Columns:
         times = iso_to_ns_many([row.iso for row in rows])
         return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
 
@@ -78,10 +78,6 @@ def _ways(together: Together) -> Ways:
         numbers = _quotes(iso_to_ns_many([row.iso for row in rows]), rows)
         coded = {"venue": venues([row.exchange for row in rows])}
         return together.columns("quote", _tickers(rows), numbers, places, coded)
-
-    def equity_quotes(rows: list[EquityQuote], places: Places) -> Columns:
-        times = iso_to_ns_many([row.iso for row in rows])
-        return together.columns("quote", _tickers(rows), _quotes(times, rows), places)
 
     def iex_trades(rows: list[IexTrade], places: Places) -> Columns:
         numbers: Numbers = {
@@ -119,10 +115,10 @@ def _ways(together: Together) -> Ways:
     return {
         IexQuote: iex_quotes,
         IexTrade: iex_trades,
-        FxQuote: fx_quotes,
+        FxQuote: quotes,
         CryptoQuote: crypto_quotes,
         CryptoTrade: crypto_trades,
-        EquityQuote: equity_quotes,
+        EquityQuote: quotes,
         BoatsTrade: boats_trades,
         tuple: references,
     }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edc_pipeline.coded import Coded, Words
 from edc_pipeline.events import EventType
+from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
 from edc_pipeline.vendors.reading import UNREADABLE, Fault
 from edc_pipeline.vendors.together import (
@@ -29,7 +30,15 @@ from edc_pipeline.vendors.together import (
     Times,
     quote_arrays,
 )
-from edc_pipeline.vendors.zerodha.packets import DAY_PRICES, FEED, NS_PER_S, SEGMENTS, names_of
+from edc_pipeline.vendors.zerodha.packets import (
+    BIDS_AT,
+    DAY_PRICES,
+    FEED,
+    LEVELS_BYTES,
+    SEGMENTS,
+    TIME_AT,
+    names_of,
+)
 
 Rows = NDArray[np.intp]
 
@@ -40,6 +49,10 @@ _LENGTH: Final = struct.Struct(">H")
 def _layout(length: int, **more: tuple[str, int]) -> np.dtype[np.void]:
     """A packet with its length before it: each field's form, and where in the packet it is."""
     fields = {"length": (">u2", -2), "token": (">u4", 0), "last": (">i4", 4), **more}
+    if length in TIME_AT:
+        fields["time"] = ">u4", TIME_AT[length]
+    if length in BIDS_AT:
+        fields |= _depth(BIDS_AT[length], BIDS_AT[length] + LEVELS_BYTES)
     return np.dtype(
         {
             "names": list(fields),
@@ -50,12 +63,12 @@ def _layout(length: int, **more: tuple[str, int]) -> np.dtype[np.void]:
     )
 
 
-def _depth(bids_at: int) -> dict[str, tuple[str, int]]:
+def _depth(bids_at: int, asks_at: int) -> dict[str, tuple[str, int]]:
     return {
         "bid_size": (">u4", bids_at),
         "bid": (">i4", bids_at + 4),
-        "ask_size": (">u4", bids_at + 60),
-        "ask": (">i4", bids_at + 64),
+        "ask_size": (">u4", asks_at),
+        "ask": (">i4", asks_at + 4),
     }
 
 
@@ -65,10 +78,10 @@ _QUOTE: Final = {"size": (">u4", 8), "day": ("4>i4", 28)}
 _LAYOUTS: Final = {
     8: _layout(8),
     28: _layout(28, **_INDEX_DAY),
-    32: _layout(32, **_INDEX_DAY, time=(">u4", 28)),
+    32: _layout(32, **_INDEX_DAY),
     44: _layout(44, **_QUOTE),
-    164: _layout(164, **_QUOTE, **_depth(44)),
-    184: _layout(184, **_QUOTE, time=(">u4", 60), **_depth(64)),
+    164: _layout(164, **_QUOTE),
+    184: _layout(184, **_QUOTE),
 }
 
 # By the lowest byte of a token; a divisor of 0: no segment.
@@ -193,7 +206,7 @@ def reader_of_many(subscription: Subscription) -> ReadMany:
         table.sides[0] /= divisors
         is_price, is_quote = table.prices != 0, table.sides[0].any(axis=0)
         if _has_times(table, is_price.any(axis=1) | is_quote):
-            constants, times = _CONSTANTS["vendor"], table.seconds * NS_PER_S
+            constants, times = _CONSTANTS["vendor"], table.seconds * NS_PER_SECOND
         else:
             constants, times = _CONSTANTS["receive"], np.full(len(segments), received_at)
         tokens = table.tokens.tolist()

@@ -23,12 +23,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from edc_pipeline.events import NAN, AnyEvent, AssetClass, Quote, RefPx
+from edc_pipeline.market_day import NS_PER_SECOND
 from edc_pipeline.vendors.contract import Decode, Reading, Subscription, control, quarantined
 from edc_pipeline.vendors.reading import UNREADABLE, side
 from edc_pipeline.vendors.zerodha.tokens import tokens_of
 
 FEED: Final = "ticker"
-NS_PER_S: Final = 1_000_000_000
 DAY_PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -63,9 +63,10 @@ _INDEX: Final = struct.Struct(">4x5i")  # last, high, low, open, close
 _QUOTE: Final = struct.Struct(">4xiI16x4i")  # last, its size; open, high, low, close
 _TIME: Final = struct.Struct(">I")
 _LEVEL: Final = struct.Struct(">Ii")  # quantity, price
-_LEVELS_BYTES: Final = 60  # from the first bid to the first ask
-_INDEX_TIME_AT: Final = 28
-_FULL_TIME_AT: Final = 60
+# Where a packet has, by its length, the exchange's time and the first of five bids.
+TIME_AT: Final = {32: 28, 184: 60}
+BIDS_AT: Final = {164: 44, 184: 64}
+LEVELS_BYTES: Final = 60  # from the first bid to the first ask
 
 # Of a token: its symbol, and the asset class where it was told.
 Names = Callable[[int], tuple[str, AssetClass | None]]
@@ -168,15 +169,13 @@ def _read(packet: bytes, received_at: int, name: Names, events: list[AnyEvent]) 
     elif length in {28, 32}:
         last, high, low, opened, close = _INDEX.unpack_from(packet)
         day = opened, high, low, close
-        if length == 32:
-            (time,) = _TIME.unpack_from(packet, _INDEX_TIME_AT)
     else:
         last, size, *rest = _QUOTE.unpack_from(packet)
         day = tuple(rest)
-        if length == 184:
-            (time,) = _TIME.unpack_from(packet, _FULL_TIME_AT)
+    if length in TIME_AT:
+        (time,) = _TIME.unpack_from(packet, TIME_AT[length])
     about = _About(
-        time * NS_PER_S or received_at,
+        time * NS_PER_SECOND or received_at,
         symbol,
         asset_class or segment.asset_class,
         segment.venue,
@@ -184,10 +183,9 @@ def _read(packet: bytes, received_at: int, name: Names, events: list[AnyEvent]) 
         is_vendors=bool(time),
     )
     divisor = segment.divisor
-    if length in {164, 184}:
-        bids_at = 64 if length == 184 else 44
-        bid_size, bid = _LEVEL.unpack_from(packet, bids_at)
-        ask_size, ask = _LEVEL.unpack_from(packet, bids_at + _LEVELS_BYTES)
+    if length in BIDS_AT:
+        bid_size, bid = _LEVEL.unpack_from(packet, BIDS_AT[length])
+        ask_size, ask = _LEVEL.unpack_from(packet, BIDS_AT[length] + LEVELS_BYTES)
         if bid or ask:
             events.append(about.quote(bid / divisor, bid_size, ask / divisor, ask_size))
     if last:
