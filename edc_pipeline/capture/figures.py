@@ -38,6 +38,14 @@ _OF_LATE_S: Final = 10.0
 _LOOKS_APART_S: Final = 1.0
 
 
+def sampled(before: int, received: int) -> range:
+    """Which of a feed's frames are timed, of those that came after its `before`-th.
+
+    The first and every 128th after it, however the frames fall into reads.
+    """
+    return range(-(-before // SAMPLE_EVERY) * SAMPLE_EVERY + 1, received + 1, SAMPLE_EVERY)
+
+
 class Histogram:
     """Counts by bucket; the last is for what lies above every edge. One thread writes."""
 

@@ -12,7 +12,7 @@ from typing import Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.drift import Drift
-from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies
+from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies, sampled
 from edc_pipeline.capture.heard import HeardSymbols
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
@@ -222,14 +222,14 @@ class Intake:
                 columns.places
             )
             state.symbols.add_many(columns.coded["symbol"])
-        if before // SAMPLE_EVERY != counts.received // SAMPLE_EVERY:
+        for number in sampled(before, counts.received):
             observe = state.latencies.observe
             observe("receive_to_published", self._clock() - at)
             if found[0].constants.get("ts_source", "vendor") == "vendor":
                 observe("vendor_to_receive", at - int(found[0].numbers["ts_event"][0]))
-            sampled = counts.received - counts.received % SAMPLE_EVERY + 1
-            if state.drift.wants(sampled):
-                self._tell_drift(state, state.drift.understood(payloads[0]))
+            if state.drift.wants(number):
+                payload = payloads[number - before - 1]
+                self._tell_drift(state, state.drift.understood(payload))
 
     def _take_one(
         self,
@@ -247,7 +247,7 @@ class Intake:
         if reading.events and self._live.listening:
             self._live.publish(state.source.name, line.connection, reading.events, received_at)
         self._note(state, reading, payload, received_at)
-        if state.frames.received % SAMPLE_EVERY == 1:
+        if state.frames.received % SAMPLE_EVERY == 1:  # as `sampled` says, 0.2 µs cheaper
             self._time(state, reading, received_at)
             if not reading.faults and state.drift.wants(state.frames.received):
                 self._tell_drift(state, state.drift.understood(payload))

@@ -21,7 +21,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from edc_pipeline.capture import metrics
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.exposition import CaptureFigures, registry_of
-from edc_pipeline.capture.figures import EDGES_S, Histogram, Lately, Latencies, Totals, quantile
+from edc_pipeline.capture.figures import (
+    EDGES_S,
+    Histogram,
+    Lately,
+    Latencies,
+    Totals,
+    quantile,
+    sampled,
+)
 from edc_pipeline.capture.metrics import NoMetricsPort, metrics_endpoint
 from edc_pipeline.simulator.exchange import Exchange
 from edc_pipeline_tests.capture.test_collector import (
@@ -47,6 +55,15 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(seconds: list[float], q: 
     true = sorted(seconds)[min(int(rank), len(seconds)) - 1]
     higher = min((e for e in edges if e >= true), default=edges[-1])
     assert found <= higher or found == pytest.approx(higher)
+
+
+@given(st.lists(st.integers(0, 400), max_size=40))
+def test_one_frame_in_128_is_timed_however_they_fall_into_reads(reads: list[int]) -> None:
+    received, timed = 0, list[int]()
+    for frames in reads:
+        timed += sampled(received, received + frames)
+        received += frames
+    assert timed == [number for number in range(1, received + 1) if number % 128 == 1]
 
 
 def test_no_sample_has_no_quantile() -> None:

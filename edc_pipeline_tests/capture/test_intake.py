@@ -77,3 +77,17 @@ def test_many_frames_and_large_ones_are_read_together(
     )
     assert (state.frames, state.events) == (one_by_one.frames, one_by_one.events)
     assert state.symbols.names() == {"INFY"} == one_by_one.symbols.names()
+
+
+@pytest.mark.parametrize("reads", [(100, 28, 1, 120, 8, 300, 1, 1), (1,) * 130, (600,)])
+def test_one_frame_in_128_is_timed_whether_read_together_or_one_by_one(
+    tmp_path: Path, reads: tuple[int, ...]
+) -> None:
+    # A read that ended on a full 128 was timed, and the frame after it again.
+    queues, state = Queues(), FeedState(SOURCE)
+    session, read_many = KITE.open_session(ASKED, "k:t"), KITE.reader_of_many(ASKED)
+    one = Intake(Journal(tmp_path, "c1"), queues, Admission(7))
+    for frames in reads:
+        one.take(state, LINE, session, [of_packets(1)] * frames, AT, read_many)
+    published = state.latencies.ways["receive_to_published"]
+    assert sum(published.counts) == -(-sum(reads) // 128)
