@@ -31,9 +31,9 @@ class SentFrame:
 
 
 class Truth:
-    """Counts everything; remembers the last `keep` frames; writes all to `file` where given."""
+    """Counts everything; remembers the last `keep` frames; writes all to a file where given."""
 
-    def __init__(self, *, keep: int = KEEP_FRAMES, file: TextIO | None = None) -> None:
+    def __init__(self, *, keep: int = KEEP_FRAMES) -> None:
         self.frames: deque[SentFrame] = deque(maxlen=keep)
         self.data: Counter[str] = Counter()  # data frames sent, by service
         self.originals_by_service: Counter[str] = Counter()
@@ -42,6 +42,9 @@ class Truth:
         self.lost: Counter[str] = Counter()  # made, never sent, by reason: drop, mute, slow …
         self.connections: Counter[str] = Counter()  # accepted, by service
         self.ended: Counter[str] = Counter()  # by reason: cut, expired, slow, left …
+        self._file: TextIO | None = None
+
+    def write_to(self, file: TextIO) -> None:
         self._file = file
 
     def sent(self, frame: SentFrame) -> None:

@@ -229,7 +229,7 @@ def test_other_symbols_are_asked_for_on_the_connection_that_stands(
             others = replace(way, symbols=(kept, "ETH/USD"))
             collector.take_feeds(settings_for(others, exchange, tmp_path))
             await until(lambda: collector.report().feeds[0].symbols == 3)
-            (connection,) = exchange._connections.values()
+            (connection,) = exchange._audience.present.values()
             gone = left.partition("/")[0]
             await until(lambda: gone not in str(connection.session.subscription).upper())
             stop.set()
@@ -285,7 +285,7 @@ def test_a_server_that_says_it_will_shut_down_is_left_in_time(tmp_path: Path) ->
             collector, stop = Collector(settings, "c1"), asyncio.Event()
             capturing = asyncio.create_task(collector.run(stop))
             await until(lambda: exchange.truth.data.total() > 100)
-            (connection,) = exchange._connections.values()
+            (connection,) = exchange._audience.present.values()
             connection.reply(Reply("info", '{"e":"serverShutdown","E":1790000000118}'))
             await until(lambda: exchange.truth.connections["spot"] == 2)
             await until(lambda: exchange.clients == 1)
