@@ -17,6 +17,7 @@ from edc_pipeline.consolidation.certificate import (
 from edc_pipeline.consolidation.day_state import sealing_ns, state_of_day
 from edc_pipeline.consolidation.difference import Difference, difference
 from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.findings import Finding, Verification
 from edc_pipeline.consolidation.glance import Summary, summary
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.make import Consolidated, consolidate
@@ -24,7 +25,7 @@ from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order, daily
 from edc_pipeline.consolidation.plan import not_held
 from edc_pipeline.consolidation.progress import Progress, told_every
 from edc_pipeline.consolidation.retention import Retired, retire
-from edc_pipeline.consolidation.verification import Finding, Verification, verify
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.consolidation.wish import bytes_of
 
 __all__ = [
