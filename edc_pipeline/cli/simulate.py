@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import errno
 import logging
-import signal
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,15 +16,15 @@ import click
 
 from edc_pipeline.cli import options, replay_sources, simulate_replay, simulate_words
 from edc_pipeline.cli.keys import keys, move
+from edc_pipeline.cli.options import WrongCall
+from edc_pipeline.cli.simulate_open import serve, serve_rest
 from edc_pipeline.market_day import NS_PER_SECOND
 
 if TYPE_CHECKING:
-    from edc_pipeline.simulator.exchange import Exchange
     from edc_pipeline.simulator.rest_server import RestServer
 
 _REST_PORT: Final = 8766  # beside the websockets' 8765
 
-EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 EPILOG: Final = """\b
@@ -247,8 +244,9 @@ def simulate(
     say: simulate_words.Say = (
         simulate_words.JsonLines() if as_json else simulate_words.Text(sys.stdout.isatty())
     )
+    rest_alone = vendor in speakers.RESTS and vendor not in speakers.SPEAKERS
     try:
-        if rest_port is not None or (vendor in speakers.RESTS and vendor not in speakers.SPEAKERS):
+        if rest_port is not None or rest_alone:
             from edc_pipeline.simulator import rest_server  # noqa: PLC0415 - aiohttp: 0.3 s
 
             answers = rest_server.RestConfig(
@@ -261,13 +259,13 @@ def simulate(
                 terms=terms,
                 chaos=rest_chaos,
             )
-        if vendor not in speakers.SPEAKERS and vendor in speakers.RESTS:
+        if rest_alone:
             rest = (
                 rest_server.RestServer(answers)
                 if recorded is None
                 else rest_server.RestServer(answers, source=recorded.source, clock=recorded.clock())
             )
-            _end(asyncio.run(_serve_rest(rest, say, seconds)))
+            _end(asyncio.run(serve_rest(rest, say, seconds)))
             return
         config = exchange.ExchangeConfig(
             host=host,
@@ -299,13 +297,13 @@ def simulate(
         if rest_port is not None:
             rest = rest_server.RestServer(answers, exchange=made)
     except ValueError as error:
-        raise _Usage(str(error)) from None
+        raise WrongCall(str(error)) from None
     # A client that leaves in the middle of a handshake is no news for a terminal.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         if recorded is not None and not as_json:
             stack.enter_context(keys(partial(move, recorded.pacer)))
-        interrupted = asyncio.run(_serve(made, rest, say))
+        interrupted = asyncio.run(serve(made, rest, say))
     if report is not None:
         simulate_replay.write_report(report, made.trouble.report)
     _end(interrupted)
@@ -329,94 +327,8 @@ def _instant(text: str) -> int:
 def _known(vendor: str, *tables: Mapping[str, object]) -> str:
     names = sorted({name for table in tables for name in table})
     if vendor not in names:
-        raise _Usage(f"vendor: {vendor!r} is none of {', '.join(names)}")
+        raise WrongCall(f"vendor: {vendor!r} is none of {', '.join(names)}")
     return vendor
-
-
-class _Usage(click.ClickException):
-    exit_code = EXIT_USAGE
-
-
-def _told_to_stop() -> asyncio.Future[int]:
-    """The signal that ends it, once it came."""
-    loop = asyncio.get_running_loop()
-    told: asyncio.Future[int] = loop.create_future()
-
-    def stop(number: int) -> None:
-        if not told.done():
-            told.set_result(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    return told
-
-
-async def _serve_rest(rest: RestServer, say: simulate_words.Say, seconds: float | None) -> bool:
-    """Until told to stop, or `seconds` are over; True when that was SIGINT."""
-    told = _told_to_stop()
-    try:
-        await rest.__aenter__()
-    except OSError as error:
-        raise _Usage(_why_not(error, rest.config.host, rest.config.port, "--rest-port")) from None
-    say.listening_rest(rest)
-    await asyncio.wait((told,), timeout=seconds)
-    await rest.__aexit__()
-    say.summary_rest(rest)
-    return told.done() and told.result() == signal.SIGINT
-
-
-async def _serve(exchange: Exchange, rest: RestServer | None, say: simulate_words.Say) -> bool:
-    """Until it is over or told to stop; True when that was SIGINT."""
-    told = _told_to_stop()
-    started = time.monotonic()
-    config = exchange.config
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(exchange)
-        except OSError as error:
-            raise _Usage(_why_not(error, config.host, config.port, "--port")) from None
-        if rest is not None:
-            try:
-                await stack.enter_async_context(rest)
-            except OSError as error:
-                port = rest.config.port
-                raise _Usage(_why_not(error, config.host, port, "--rest-port")) from None
-        say.listening(exchange, rest)
-        watching = asyncio.create_task(_watch(exchange, say))
-        over = asyncio.create_task(exchange.finished())
-        await asyncio.wait((told, over), return_when=asyncio.FIRST_COMPLETED)
-        watching.cancel()
-        if not over.cancel():
-            _check(over)
-    say.summary(exchange, time.monotonic() - started)
-    return told.done() and told.result() == signal.SIGINT
-
-
-def _check(over: asyncio.Task[None]) -> None:
-    try:
-        over.result()
-    except OSError as error:  # the one file that is written while it runs
-        raise click.ClickException(f"--truth: {error.strerror}; stopped") from None
-
-
-def _why_not(error: OSError, host: str, port: int, option: str) -> str:
-    if error.filename is not None:
-        return f"--truth {error.filename}: {error.strerror}"
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} on {host} is taken: stop what listens there, "
-            f"or choose another with {option} (0 picks a free one)"
-        )
-    return f"cannot listen on {host}:{port}: {error.strerror or error}; see --host and {option}"
-
-
-async def _watch(exchange: Exchange, say: simulate_words.Say) -> None:
-    sent_before, before = 0, time.monotonic()
-    while True:
-        await asyncio.sleep(1)
-        sent, now = exchange.truth.data.total(), time.monotonic()
-        say.rate((sent - sent_before) / (now - before), sent, exchange.clients)
-        sent_before, before = sent, now
 
 
 command = simulate

@@ -106,7 +106,7 @@ def test_a_taken_port_is_named_with_its_remedy() -> None:
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(simulate, ["--port", port])
     assert result.exit_code == 2
-    assert result.output.startswith(f"Error: port {port} on 127.0.0.1 is taken: ")
+    assert result.output.startswith(f"edc: port {port} on 127.0.0.1 is taken: ")
     assert "--port" in result.output
     assert len(result.output.splitlines()) == 1
 
