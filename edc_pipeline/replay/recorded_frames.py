@@ -50,11 +50,15 @@ class Span:
     def frames(self) -> Iterator[tuple[bool, Received]]:
         """`(belongs to the day, frame)`; what comes before is there to be heard, not kept: numbers
         and staleness go on from it."""
+        told = -1
         for path in self.segments:
             read = read_segment(path)
             for block in read.frames:
                 if block.first_frame > self.last:
                     return
+                if block.first_frame <= told:
+                    continue  # once more, where a refused commit's bytes could not be cut off
+                told = block.first_frame + len(block) - 1
                 yield from self._of_block(block, read.lines)
 
     def lines(self) -> Iterator[Line]:

@@ -6,8 +6,10 @@ import asyncio
 import datetime as dt
 import errno
 import os
+import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edc_pipeline.capture.journal.archive import read_archive, retire_old_days, retire_segment
+from edc_pipeline.capture.journal.archive import (
+    read_archive,
+    retire_old_days,
+    retire_recovered,
+    retire_segment,
+)
 from edc_pipeline.capture.journal.blocks import Frames, Line, Reads, Torn, decode, encode_line
 from edc_pipeline.capture.journal.reader import read_collector, read_segment
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.market_day import midnight_ns
+from edc_pipeline_tests.capture.test_collector import until
 
 LINE = Line(number=0, name="stocks", vendor="tiingo", feed="iex", connection="c/stocks/0.0")
 
@@ -197,6 +205,28 @@ def test_a_disk_that_refuses_loses_nothing(
     asyncio.run(scenario())
 
 
+def refused(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+async def five_and_five(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, **refusals: Callable[..., Any]
+) -> list[Segment]:
+    """Two commits of five frames; the second one's first try is refused, and so is its cut."""
+    journal.new_line(LINE)
+    append(journal, 5)
+    await journal.commit()
+    append(journal, 5)
+    with monkeypatch.context() as below:
+        for call, refusal in {"ftruncate": refused, **refusals}.items():
+            below.setattr(os, call, refusal)
+        committing = asyncio.create_task(journal.commit())
+        await until(lambda: bool(journal.problem))
+    await committing
+    await journal.close()
+    return journal.take_sealed()
+
+
 def test_what_could_not_be_cut_off_is_cut_when_it_is_archived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,32 +237,41 @@ def test_what_could_not_be_cut_off_is_cut_when_it_is_archived(
         real(fd, data[: len(data) // 2], at)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def refused(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    async def scenario() -> list[Segment]:
-        journal = Journal(tmp_path, "c")
-        journal.new_line(LINE)
-        append(journal, 5)
-        await journal.commit()
-        append(journal, 5)
-        with monkeypatch.context() as below:
-            below.setattr(os, "pwrite", half)
-            below.setattr(os, "ftruncate", refused)
-            committing = asyncio.create_task(journal.commit())
-            await asyncio.sleep(0.1)
-            assert journal.problem
-        await committing
-        await journal.close()
-        return journal.take_sealed()
-
-    segments = asyncio.run(scenario())
+    segments = asyncio.run(five_and_five(Journal(tmp_path, "c"), monkeypatch, pwrite=half))
     assert [read_segment(s.path).torn != "" for s in segments] == [True, False]
     for segment in segments:
         retire_segment(tmp_path, "c", segment, keep_days=7)
     kept = list(read_archive(tmp_path))
     assert [read.frame_count for read in kept] == [5, 5]
     assert not any(read.torn for read in kept)
+
+
+def test_a_refused_commit_that_left_all_its_bytes_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written whole, not synced, not cut off again; then in the next segment, and the process dies
+    before it has archived any."""
+    journal = Journal(tmp_path, "c")
+    segments = asyncio.run(five_and_five(journal, monkeypatch, fdatasync=refused))
+    assert [read_segment(s.path).frame_count for s in segments] == [10, 5]
+    assert payload_count(journal.folder) == 10
+    for read in read_collector(journal.folder):
+        retire_recovered(tmp_path, "c", read, keep_days=7)
+    assert [(r.first_frame, r.last_frame) for r in read_archive(tmp_path)] == [(0, 4), (5, 9)]
+
+
+def test_what_a_refused_commit_left_is_kept_where_no_other_segment_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, and the process dies in the middle of writing the next segment."""
+    journal = Journal(tmp_path, "c")
+    segments = asyncio.run(five_and_five(journal, monkeypatch, fdatasync=refused))
+    os.truncate(segments[1].path, segments[1].whole_bytes - 1)
+    assert payload_count(journal.folder) == 10
+    for read in read_collector(journal.folder):
+        retire_recovered(tmp_path, "c", read, keep_days=7)
+    assert [(r.first_frame, r.last_frame) for r in read_archive(tmp_path)] == [(0, 9)]
+    assert not list(journal.folder.iterdir())
 
 
 def test_a_segment_whose_move_was_not_made_durable_is_archived_at_the_next_try(
@@ -252,11 +291,13 @@ def test_a_segment_whose_move_was_not_made_durable_is_archived_at_the_next_try(
     (moved,) = read_archive(spool)
     moved.path.rename(segment.path)
 
-    def refused(_: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real = os.fsync
+
+    def of_folders_refused(descriptor: int) -> None:
+        (refused if stat.S_ISDIR(os.fstat(descriptor).st_mode) else real)(descriptor)
 
     with monkeypatch.context() as below:
-        below.setattr(os, "fsync", refused)
+        below.setattr(os, "fsync", of_folders_refused)
         with pytest.raises(OSError, match="Input/output"):
             retire_segment(spool, "c", segment, keep_days=7)
     assert not segment.path.exists()

@@ -8,8 +8,10 @@ recovery. After the next recovery each committed frame is in exactly one place.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -27,6 +29,7 @@ from edc_pipeline.capture import flush as flush_module
 from edc_pipeline.capture import recovery
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.journal import writer
 from edc_pipeline.capture.journal.archive import read_archive, retire_segment
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
@@ -122,6 +125,27 @@ class Spool(RuleBasedStateMachine):
     def commit(self) -> None:
         self.loop.run_until_complete(self.journal.commit())
         self.note_commit()
+
+    @alive
+    @rule()
+    def a_commit_is_refused(self) -> None:
+        """All its bytes are written, then its sync is refused, and the cut behind it too."""
+        sync, refusals = os.fdatasync, [OSError(errno.EIO, "no")]
+
+        def refused_once(descriptor: int) -> None:
+            if refusals:
+                raise refusals.pop()
+            sync(descriptor)
+
+        self.frames_arrive(["trade"])
+        self.commit()  # mostly into a segment that goes on
+        self.frames_arrive(["quote"])
+        with (
+            mock.patch.object(os, "fdatasync", refused_once),
+            mock.patch.object(os, "ftruncate", side_effect=OSError(errno.EIO, "no")),
+            mock.patch.object(writer, "_RETRY_S", 0.0),
+        ):
+            self.commit()
 
     @alive
     @rule()

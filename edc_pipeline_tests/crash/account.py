@@ -70,6 +70,7 @@ class Account:
 
 def account_for(settings: Settings, lives: list[Life], truth: Path, account: Account) -> None:
     """Hold all that is kept against all that was received and sent."""
+    account.twice += _twice_in_archive(settings.spool)
     for life in lives:
         _hold_against_marks(settings.spool, life, account)
     _hold_spool_together(settings, account)
@@ -119,6 +120,19 @@ def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
         age_ms = (life.killed_at - received_at) / 1e6
         account.longest_loss_ms = max(account.longest_loss_ms, age_ms)
         account.lost_beyond_commit += age_ms > COMMIT_S * 1000 + life.noise_ms
+
+
+def _twice_in_archive(spool: Path) -> int:
+    """A collector's frames are in its segments one after the other, each in one of them."""
+    twice, last = 0, dict[str, int]()
+    for segment in read_archive(spool):
+        for block in segment.frames:
+            collector = segment.lines[block.lines[0]].connection.split("/")[0]
+            end = block.first_frame + len(block)
+            behind = last.get(collector, 0)
+            twice += max(0, min(end, behind) - block.first_frame)
+            last[collector] = max(end, behind)
+    return twice
 
 
 _raw_cache: dict[Path, dict[str, dict[int, tuple[dict[str, Any], bytes]]]] = {}

@@ -135,7 +135,8 @@ def wrong_in(spool: Path) -> str:
 
 
 class Recover(Work):
-    """What a collector that died left in its journal."""
+    """What a collector that died left in its journal: four segments of eight frames. The first
+    ends with the second's as well, whose commit was refused there and could not be cut off."""
 
     calls: ClassVar = {"/again/spool/": tuple(c for c in EVERY_CALL if c != "unlink")}
 
@@ -155,14 +156,11 @@ class Recover(Work):
         received = messages()
         folder = journal_folder(self.spool, COLLECTOR)
         folder.mkdir(parents=True)
-        for first in range(0, len(received), 8):
-            of_segment = received[first : first + 8]
-            reads = Reads()
-            for number, payload in enumerate(of_segment, first):
-                reads.add(0, OPEN + number, (payload,), len(payload))
-            data = encode_line(line) + reads.encode(first)
-            last = first + 8 >= len(received)
-            (folder / segment_name(first)).write_bytes(data + b"torn" * last)
+        blocks = [_block(received, first) for first in range(0, len(received), 8)]
+        behind = [blocks[1], *(len(blocks) - 2) * [b""], b"torn"]
+        for number, block in enumerate(blocks):
+            path = folder / segment_name(8 * number)
+            path.write_bytes(encode_line(line) + block + behind[number])
 
     def do(self) -> str:
         try:
@@ -186,6 +184,13 @@ class Recover(Work):
         if kept != messages():
             return f"archive: {len(kept)} frames"
         return wrong_in(self.spool)
+
+
+def _block(received: list[bytes], first: int) -> bytes:
+    reads = Reads()
+    for number, payload in enumerate(received[first : first + 8], first):
+        reads.add(0, OPEN + number, (payload,), len(payload))
+    return reads.encode(first)
 
 
 class Consolidate(Work):

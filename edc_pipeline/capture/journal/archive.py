@@ -21,31 +21,29 @@ def retire_segment(spool: Path, collector: str, segment: Segment, *, keep_days: 
     if not keep_days:
         segment.path.unlink(missing_ok=True)
         return
-    if segment.whole_bytes is not None:
-        _cut(segment.path, segment.whole_bytes)
+    _settle(segment.path, segment.whole_bytes)
     day = market_day(segment.first_received_at)
     frames = {"first_frame": segment.first_frame, "last_frame": segment.last_frame}
     keep_segment(spool, collector, segment.path, day=day, **frames)
 
 
 def retire_recovered(spool: Path, collector: str, read: SegmentRead, *, keep_days: int) -> None:
-    """The same for a dead collector's: what is behind its last whole block is cut off first."""
+    """The same for a dead collector's."""
     if read.first_frame is None or read.last_frame is None:
         read.path.unlink(missing_ok=True)
         return
-    if read.torn:
-        _cut(read.path, read.whole_bytes)
-    received_at = read.frames[0].received_at[0]
-    segment = Segment(read.path, read.first_frame, read.last_frame, received_at)
+    frames = read.first_frame, read.last_frame
+    segment = Segment(read.path, *frames, read.frames[0].received_at[0], read.whole_bytes)
     retire_segment(spool, collector, segment, keep_days=keep_days)
 
 
-def _cut(segment: Path, whole_bytes: int) -> None:
-    """Off with what is behind its last whole block: the archive holds no torn file."""
+def _settle(segment: Path, whole_bytes: int) -> None:
+    """Off with what is behind its last whole block, and all of it to the disk: the archive holds no
+    torn file. What a killed commit wrote may be in memory alone, and so may a former try's cut."""
     with suppress(FileNotFoundError):  # moved already, by a try that got no further
         if segment.stat().st_size > whole_bytes:
             os.truncate(segment, whole_bytes)
-            fsync_path(segment)
+        fsync_path(segment)
 
 
 def retire_old_days(spool: Path, today: dt.date, *, keep_days: int) -> list[dt.date]:

@@ -59,7 +59,7 @@ class Segment:
     first_frame: int
     last_frame: int
     first_received_at: int
-    whole_bytes: int | None = None  # behind them: what was never durable, if it could not be cut
+    whole_bytes: int  # behind them: what was never durable, where it could not be cut off
 
 
 @dataclass(slots=True)
