@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -42,15 +43,22 @@ def trades(n: int = 40_000, later: int = 0) -> list[Row]:
     )
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A day with a file, and the next with micro-batches alone."""
-    write_batches(tmp_path / "spool", [trades()])
+    folder = tmp_path_factory.mktemp("made")
+    write_batches(folder / "spool", [trades()])
     write_batches(
-        tmp_path / "spool", [trades(50, A_DAY_NS)], day=NEXT, collector="two", first_number=1000
+        folder / "spool", [trades(50, A_DAY_NS)], day=NEXT, collector="two", first_number=1000
     )
-    consolidate(tmp_path / "spool", tmp_path / "daily", "trade", DAY, rules={})
-    return tmp_path
+    consolidate(folder / "spool", folder / "daily", "trade", DAY, rules={})
+    return folder
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    """Of its own, for some tests add to it or break it."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
