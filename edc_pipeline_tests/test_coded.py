@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edc_pipeline.coded import MAX_TEXT_LENGTH, Coded, Words
-from edc_pipeline.vendors.reading import Fault
-from edc_pipeline.vendors.together import _KEPT, Spelling
+from edc_pipeline.vendors.reading import KEPT, Fault
+from edc_pipeline.vendors.together import Spelling
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=5)))
@@ -42,7 +42,7 @@ def test_a_spelling_is_looked_up_once(written: list[object]) -> None:
 def test_a_hostile_vendor_does_not_fill_the_memory_with_spellings() -> None:
     spelling = Spelling(str)
     first = spelling.words
-    for start in range(0, _KEPT + 2000, 1000):
+    for start in range(0, KEPT + 2000, 1000):
         assert spelling(range(start, start + 1000)).tolist()[-1] == str(start + 999)
     assert spelling.words is not first
     assert len(spelling.words.texts) <= 2000

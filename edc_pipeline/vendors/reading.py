@@ -37,8 +37,8 @@ def add_fault(faults: list[str], told: str) -> None:
 
 # Symbols whose spelling is remembered: a vendor has some 100,000, a subscription far fewer. None
 # that is longer than any, or a hostile sender could fill the memory with them.
-_KEPT: Final = 65_536
-_LONGEST: Final = 40
+KEPT: Final = 65_536
+LONGEST: Final = 40
 
 _EARLIEST_S: Final = 100_000_000  # 1973; what is less is no time, but a zero or a duration
 _UNITS: Final = ((100_000_000_000, 10**9), (10**14, 10**6), (10**17, 1_000), (2**63, 1))
@@ -127,8 +127,8 @@ class Instruments(dict[str, tuple[str, AssetClass]]):
     def __missing__(self, ticker: str) -> tuple[str, AssetClass]:
         symbol = self._spelled.get(ticker) or self._symbol_of(ticker)
         known = symbol, self._asset_classes.get(symbol) or self._class_of(ticker)
-        if len(self) >= _KEPT:
+        if len(self) >= KEPT:
             self.clear()
-        if len(ticker) <= _LONGEST:
+        if len(ticker) <= LONGEST:
             self[ticker] = known
         return known

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edc_pipeline.coded import Coded, Words
 from edc_pipeline.events import NS_MAX, AssetClass, EventType
 from edc_pipeline.vendors.contract import Columns, ReadMany
-from edc_pipeline.vendors.reading import UNREADABLE, Fault, Stamp, epoch_to_ns
+from edc_pipeline.vendors.reading import KEPT, LONGEST, UNREADABLE, Fault, Stamp, epoch_to_ns
 
 Places = NDArray[np.int64]
 Times = NDArray[np.int64]
@@ -30,11 +30,7 @@ CodedTexts = dict[str, Coded]
 Way = Callable[[list[Any], Places], Columns]
 Ways = Mapping[Any, Way]  # by kind of row
 
-# What a vendor wrote and what we make of it, remembered of so many; as one by one
-# (`reading.Instruments`). None that is longer than any, or a hostile sender could fill the memory.
-_KEPT: Final = 65_536
-_LONGEST: Final = 40
-_LONGEST_LIST: Final = 160  # as Python writes it
+_LONGEST_LIST: Final = 160  # as Python writes it; of a text `reading.LONGEST`
 
 
 class Spelling:
@@ -63,10 +59,10 @@ class Spelling:
         return Coded(self.words, np.fromiter(map(code_of, written), np.int32, len(written)))
 
     def _learn(self, written: Sequence[Hashable]) -> None:
-        if len(self._codes) >= _KEPT:
+        if len(self._codes) >= KEPT:
             self.words, self._codes = Words(), {}
         for one in set(written) - self._codes.keys():
-            if len(str(one)) > (_LONGEST if isinstance(one, str) else _LONGEST_LIST):
+            if len(str(one)) > (LONGEST if isinstance(one, str) else _LONGEST_LIST):
                 raise Fault("longer than any")
             self._codes[one] = self.words.number(self._word_of(one))
 

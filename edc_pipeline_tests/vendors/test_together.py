@@ -118,7 +118,7 @@ def test_rows_are_spread_with_their_places(frames: list[list[int]]) -> None:
 
 
 def test_what_is_remembered_of_tickers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_KEPT", 10)
+    monkeypatch.setattr(reading, "KEPT", 10)
     instruments = Instruments(Subscription("x"), {}, str.upper, lambda _: "equity")
     for number in range(35):
         assert instruments[f"t{number}"] == (f"T{number}", "equity")
