@@ -104,8 +104,10 @@ class Feed(Tree):
             wrong.append("symbols: name the symbols wanted, or set all_symbols: true, not both")
         elif self.all_symbols and not self.spec.all_symbols:
             wrong.append(f"all_symbols: {self.vendor} has to be asked symbol by symbol: name them")
-        check = VENDORS[self.vendor].check_symbol
+        vendor = self.vendor_rules
         for symbol in dict.fromkeys((*self.symbols, *self.asset_classes)):
+            # Who says what a pair is knows that the feed has it.
+            check = vendor.check_symbol if symbol in self.asset_classes else vendor.symbol_fault
             if (fault := check(self.feed, symbol)) is not None:
                 wrong.append(f"symbols: {symbol!r} {fault}")
         if not wrong and self.spec.check_subscription is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edc_pipeline.coded import Coded
 from edc_pipeline.events import EVENT_TYPES, AnyEvent, AssetClass, EventType
+from edc_pipeline.vendors.pairs import kind_fault
 
 Outcome = Literal["events", "control", "quarantined"]
 
@@ -355,6 +356,8 @@ class FeedSpec:
     # Its stocks trade when New York's do. False: nobody here knows when its market is open.
     us_hours: bool = True
     all_symbols: bool = True  # False: the vendor has to be asked symbol by symbol
+    # Pairs of coins beside those of currencies, or the other way, whatever its asset class.
+    any_pairs: bool = False
     websocket: Websocket = Websocket()
     polling: Polling | None = None  # set: this feed is polled
     webhook: Webhook | None = None  # set: the vendor calls us
@@ -387,3 +390,10 @@ class Vendor:
     reader_of_many: Callable[[Subscription], ReadMany | None] = lambda _: None
     limits: str = ""
     free_plan: str = ""  # what it gives; empty: nothing
+
+    def symbol_fault(self, feed: str, symbol: str) -> str | None:
+        """What is wrong with asking this feed for it, as far as its spelling tells."""
+        fault, spec = self.check_symbol(feed, symbol), self.feeds[feed]
+        if fault is not None or spec.any_pairs:
+            return fault
+        return kind_fault(symbol, spec.asset_class)

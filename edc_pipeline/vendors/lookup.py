@@ -91,7 +91,7 @@ def spellings(
     alike: dict[tuple[str, AssetClass, str], list[str]] = {}
     for vendor in vendors:
         for name, feed in vendor.feeds.items():
-            if vendor.check_symbol(name, symbol) is None and _fits(symbol, feed):
+            if vendor.symbol_fault(name, symbol) is None:
                 number = tokens.get(vendor.name, {}).get(symbol)
                 spelled = _spell(vendor, name, symbol) if number is None else str(number)
                 alike.setdefault((vendor.name, _class(symbol, feed), spelled), []).append(name)
@@ -107,20 +107,13 @@ def _venue(spelling: str) -> str:
     return venue if colon and len(venue) > 1 else ""
 
 
-def _fits(symbol: str, feed: FeedSpec) -> bool:
-    """A pair of currencies at a feed of coins has the right form, and is not there."""
-    if "/" not in symbol:
-        return True
-    wants_currencies = feed.asset_class == "fx"
-    if feed.asset_class not in {"fx", "crypto"}:
-        return True
-    return is_currency_pair(symbol) == wants_currencies
-
-
 def _class(symbol: str, feed: FeedSpec) -> AssetClass:
-    if "/" in symbol and feed.asset_class not in {"fx", "crypto", "future"}:
-        return "fx" if is_currency_pair(symbol) else "crypto"
-    return feed.asset_class
+    told = feed.asset_class in {"crypto", "future"} or (
+        feed.asset_class == "fx" and not feed.any_pairs
+    )
+    if told or "/" not in symbol:
+        return feed.asset_class
+    return "fx" if is_currency_pair(symbol) else "crypto"
 
 
 def _symbol_of(vendor: Vendor, feed: str, text: str) -> str:

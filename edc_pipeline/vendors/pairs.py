@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from edc_pipeline.events import AssetClass
+
 # What crypto pairs are quoted in, longest first: `fldcusdt` is FLDC/USDT, not FLDCU/SDT.
 _QUOTED_IN: Final = (
     *("fdusd", "tusd", "usdt", "usdc", "busd", "usdp", "gusd", "pyusd"),
@@ -58,6 +60,36 @@ def is_currency_pair(symbol: str) -> bool:
     """Whether both sides of `EUR/USD` are moneys of states; a coin is none."""
     base, _, quote = symbol.partition("/")
     return base in _CURRENCIES and quote in _CURRENCIES
+
+
+# Coins of three letters, as the codes of currencies have; any of another length is known by that.
+# fmt: off
+_COINS: Final = frozenset((
+    "ADA", "APE", "APT", "ARB", "AXS", "BAT", "BCH", "BNB", "BTC", "CRV", "DAI", "DOT",
+    "ENJ", "EOS", "ETC", "ETH", "FIL", "GRT", "ICP", "IMX", "INJ", "KSM", "LDO", "LTC",
+    "MKR", "NEO", "SEI", "SNX", "SOL", "STX", "SUI", "TIA", "TON", "TRX", "UNI", "WIF",
+    "XBT", "XDG", "XLM", "XMR", "XNO", "XRP", "XTZ", "ZEC", "ZRX",
+))
+# fmt: on
+
+
+def kind_fault(symbol: str, asset_class: AssetClass) -> str | None:
+    """What is wrong with asking a feed of currencies, or one of coins, for this pair.
+
+    Only what is certain: a code of three letters that we do not know may be either.
+    """
+    if asset_class == "crypto" and is_currency_pair(symbol):
+        what, has, states = "currencies", "coins", "fx"
+    elif asset_class == "fx" and any(
+        len(side) != _CODE_LENGTH or side in _COINS for side in symbol.split("/")
+    ):
+        what, has, states = "coins", "currencies", "crypto"
+    else:
+        return None
+    return (
+        f"is a pair of {what}, and this feed has pairs of {has}; if it has this one too, say what"
+        f" it is: asset_classes: {{{symbol}: {states}}}"
+    )
 
 
 def split_currencies(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.lookup import readings, spellings
 
@@ -60,3 +61,44 @@ def test_a_pair_is_at_feeds_of_its_kind_only() -> None:
     assert ("tiingo", "crypto") not in by_feed
     assert by_feed["finnhub", "trades"].asset_class == "fx"
     assert by_feed["finnhub", "trades"].venue == "OANDA"
+    assert ("binance", "spot") not in by_feed
+
+
+def test_who_has_pairs_of_both_kinds_is_found_by_both() -> None:
+    by_feed = {
+        (pair, r.vendor): r for pair in ("EUR/USD", "BTC/USD") for r in spellings(pair, ALL)
+    }
+    assert by_feed["EUR/USD", "kraken"].spelling == "EUR/USD"
+    assert by_feed["EUR/USD", "alpha_vantage"].asset_class == "fx"
+    assert by_feed["BTC/USD", "alpha_vantage"].asset_class == "crypto"
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["EUR/USD", "XAU/USD", "KES/USD", "BTC/USD", "SHIB/USD", "DOT/EUR", "BTC/USDT", "ABC/USD"],
+)
+def test_what_is_found_is_what_a_capture_may_ask_for(symbol: str) -> None:
+    found = {(row.vendor, feed) for row in spellings(symbol, ALL) for feed in row.feeds}
+    for vendor in ALL:
+        for name in vendor.feeds:
+            assert ((vendor.name, name) in found) == (refused(vendor.name, name, symbol) == "")
+
+
+def refused(vendor: str, feed: str, symbol: str, **more: object) -> str:
+    """What the settings say of the symbol, and of nothing else."""
+    try:
+        Feed.model_validate({"vendor": vendor, "feed": feed, "symbols": [symbol], **more})
+    except ValueError as error:
+        return next((w for w in str(error).split("; ") if f"symbols: {symbol!r} " in w), "")
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("vendor", "feed", "symbol", "kind"),
+    [("binance", "spot", "EUR/USD", "fx"), ("tiingo", "fx", "BTC/USD", "crypto")],
+)
+def test_a_pair_of_another_kind_is_refused_unless_its_kind_is_stated(
+    vendor: str, feed: str, symbol: str, kind: str
+) -> None:
+    assert f"{symbol!r} is a pair of" in refused(vendor, feed, symbol)
+    assert refused(vendor, feed, symbol, asset_classes={symbol: kind}) == ""

@@ -126,6 +126,7 @@ def _feed(
         check_options=check_options,
         options_help=options_help,
         all_symbols=False,
+        any_pairs=name == _PAIRS,
         polling=polling,
     )
 

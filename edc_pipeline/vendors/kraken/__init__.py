@@ -181,6 +181,7 @@ VENDOR: Final = Vendor(
             stale_after_s=_STALE_AFTER_S,
             acknowledges_within_s=_ACKNOWLEDGES_WITHIN_S,
             all_symbols=False,
+            any_pairs=True,
             websocket=Websocket(messages_per_s=5),
         )
     },
