@@ -11,10 +11,9 @@ from typing import Final
 
 from edc_pipeline.events import AssetClass
 from edc_pipeline.vendors.contract import FeedSpec, Vendor
-from edc_pipeline.vendors.pairs import is_currency_pair, split_pair
+from edc_pipeline.vendors.kraken.symbols import present_name
+from edc_pipeline.vendors.pairs import is_currency_pair
 
-# Coins whose name is another one elsewhere: Kraken's first version, and ISO 4217's X for no state.
-_COINS: Final = {"XBT": "BTC", "XDG": "DOGE"}
 # A single word longer than this is no ticker where it can be a pair: `btcusdt`, `eurusd`.
 _TICKER: Final = 5
 # A vendor that takes this for a symbol takes nearly anything: names as its users write them.
@@ -51,8 +50,7 @@ def readings(
     ]
     if numbered:
         return list(dict.fromkeys(numbered))
-    renamed = _rename(text.upper())
-    if renamed != text.upper():  # by a name that only one coin has
+    if (renamed := present_name(text)) is not None:  # by a name that only one coin has
         return [renamed]
     strict = [v for v in vendors if not _takes_anything(v)]
     found: dict[str, None] = {}
@@ -130,13 +128,3 @@ def _spell(vendor: Vendor, feed: str, symbol: str) -> str:
         return vendor.spell(feed, symbol)
     except (LookupError, ValueError):
         return ""
-
-
-def _rename(symbol: str) -> str:
-    base, slash, quote = symbol.partition("/")
-    if slash:
-        return f"{_COINS.get(base, base)}/{_COINS.get(quote, quote)}"
-    for theirs, ours in _COINS.items():
-        if symbol.startswith(theirs) and "/" in (pair := split_pair(ours + symbol[len(theirs) :])):
-            return pair
-    return symbol

@@ -145,6 +145,8 @@ def test_both_spell_alike(symbol: str) -> None:
     [
         ("XBT/USD", "is BTC/USD by its present name: write that"),
         ("XDG/XBT", "is DOGE/BTC by its present name: write that"),
+        ("XXBTZUSD", "is BTC/USD by its present name: write that"),
+        ("XBTUSD", "is BTC/USD by its present name: write that"),
         ("BTCUSD", "BTC/USD"),
         ("btc/usd", "BTC/USD"),
     ],

@@ -22,6 +22,13 @@ ALL = list(VENDORS.values())
         ("XBT/USD", ["BTC/USD"]),
         ("XBTUSD", ["BTC/USD"]),
         ("XDG/EUR", ["DOGE/EUR"]),
+        ("XXBTZUSD", ["BTC/USD"]),
+        ("xethxxbt", ["ETH/BTC"]),
+        ("XXDGXXBT", ["DOGE/BTC"]),
+        ("ZEURZUSD", ["EUR/USD"]),
+        ("USDTZUSD", ["USDT/USD"]),
+        ("XTZUSD", ["XTZ/USD"]),  # Tezos, and no X and Z before TUSD
+        ("AVAXETH", ["AVAX/ETH"]),
         ("brk-b", ["BRK.B"]),
         ("BRK.B", ["BRK.B"]),
         ("aapl", ["AAPL"]),
@@ -65,9 +72,7 @@ def test_a_pair_is_at_feeds_of_its_kind_only() -> None:
 
 
 def test_who_has_pairs_of_both_kinds_is_found_by_both() -> None:
-    by_feed = {
-        (pair, r.vendor): r for pair in ("EUR/USD", "BTC/USD") for r in spellings(pair, ALL)
-    }
+    by_feed = {(pair, r.vendor): r for pair in ("EUR/USD", "BTC/USD") for r in spellings(pair, ALL)}
     assert by_feed["EUR/USD", "kraken"].spelling == "EUR/USD"
     assert by_feed["EUR/USD", "alpha_vantage"].asset_class == "fx"
     assert by_feed["BTC/USD", "alpha_vantage"].asset_class == "crypto"
