@@ -71,6 +71,12 @@ class Feed(Tree):
             raise ValueError(f"no such vendor{meant(name, VENDORS)}; known: {listed(VENDORS)}")
         return vendor.name
 
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        """One that is named twice is asked for once, and its vendor's limits count it once."""
+        return tuple(dict.fromkeys(symbols))
+
     @model_validator(mode="before")
     @classmethod
     def _reads_its_files(cls, values: Any) -> Any:
@@ -220,7 +226,7 @@ def beyond_the_vendors_limits(feeds: Mapping[str, Feed]) -> list[str]:
     wrong = []
     for names in sharing.values():
         of = [feeds[name] for name in names]
-        asked = [(len(set(feed.symbols)), feed.connections) for feed in of]
+        asked = [(len(feed.symbols), feed.connections) for feed in of]
         # Feeds of one product share the limits; where they state several, the highest.
         customs = max((feed.websocket for feed in of), key=lambda c: c.connections or 0)
         title = f"{of[0].vendor_rules.title} {of[0].feed}"

@@ -79,6 +79,19 @@ def test_a_vendor_that_takes_many_symbols_at_once_is_counted_by_its_requests(
     assert "150 symbols in 2 requests every 10 s = 720/h" in told
 
 
+def test_a_symbol_that_is_named_twice_is_asked_for_and_counted_once(tmp_path: Path) -> None:
+    """As a websocket's is."""
+    settings = sound(tmp_path, feed("quotes", symbols=f"[{SIXTY}, A0, A59, A0]", every=60))
+    (plan,) = settings.polling_plans
+    assert (plan.symbols, plan.requests) == (60, 60)
+    quotes = settings.feeds["quotes"]
+    assert quotes.spec.polling is not None
+    asked = [
+        request.query["symbol"] for request in quotes.spec.polling.requests(quotes.subscription)
+    ]
+    assert len(set(asked)) == len(asked) == 60
+
+
 def test_budgets_that_disagree_are_told(tmp_path: Path) -> None:
     (told,) = mistakes(
         tmp_path, feed("one", budget="{minute: 300}"), feed("two", budget="{minute: 600}")
