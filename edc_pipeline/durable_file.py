@@ -35,6 +35,19 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         fsync_path(path.parent)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """The same without an fsync, for what is no record: after a power cut it may be gone."""
+    with _named(path):
+        temporary = temporary_beside(path)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # the error that led here says more
+                temporary.unlink()
+            raise
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """A refused write or fsync does not say of which file."""

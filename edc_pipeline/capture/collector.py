@@ -117,7 +117,7 @@ class Collector:
         # A newcomer waits for the port, as its former owner may still be ending.
         wanted = {} if own else self._settings.enabled_feeds
         await self._called.spool_is_ours(wanted)
-        await self._polled.spool_is_ours()
+        self._polled.spool_is_ours()
         await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
             if not state.connections:  # else it was heard before the former collector let go
@@ -166,7 +166,7 @@ class Collector:
             waiting_rows=self._flusher.waiting_rows,
             micro_batches=self._flusher.micro_batches,
             flushed_at=self._flusher.flushed_at,
-            disk_problem=self._journal.problem or self._flusher.problem,
+            disk_problem=self._journal.problem or self._flusher.problem or self._polled.problem,
             stopping="draining" if self.stopping else "",
             journal_waiting_bytes=self._journal.waiting_bytes,
             commits=self._journal.figures.commits,

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from edc_pipeline.durable_file import temporary_beside
+from edc_pipeline.durable_file import write_whole
 from edc_pipeline.spool.layout import DELIVERED
 
 # A stamp may be 5 minutes old or ahead: a request stays good for twice that.
@@ -99,7 +99,4 @@ def read_kept(spool: Path) -> dict[str, dict[bytes, int]]:
 
 
 def write_kept(spool: Path, kept: Mapping[str, Mapping[bytes, int]]) -> None:
-    path = spool / DELIVERED
-    temporary = temporary_beside(path)
-    temporary.write_bytes(msgspec.msgpack.encode(kept))
-    temporary.replace(path)
+    write_whole(spool / DELIVERED, msgspec.msgpack.encode(kept))

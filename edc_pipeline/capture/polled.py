@@ -58,14 +58,23 @@ class PolledFeeds:
     def __init__(self, spool: Path, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._poller = Poller(clock=clock)
-        self._spent = Spent(spool)
+        self._spent = Spent(spool, clock)
         self._lanes: dict[str, Lane] = {}
-        self._ours = asyncio.Event()  # the spool is: what is spent can be kept there
-        self._problem = ""
+        # The spool is, and what was spent of the budgets is known: it can be kept there.
+        self._ours = asyncio.Event()
+        self._beginning: asyncio.Task[None] | None = None
 
-    async def spool_is_ours(self) -> None:
+    @property
+    def problem(self) -> str:
+        """What the disk refuses; empty while it does not."""
+        return self._spent.problem
+
+    def spool_is_ours(self) -> None:
         """From now on: before that nothing is asked, for its owner spends from the same budgets."""
-        await asyncio.to_thread(self._spent.read)
+        self._beginning = asyncio.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        await self._spent.read()
         self._ours.set()
 
     async def hold(
@@ -106,20 +115,15 @@ class PolledFeeds:
         meter = self._spent.meter(plan.key, limits)
         lane = self._lanes.get(plan.key)
         if lane is None:
-            lane = self._lanes[plan.key] = Lane(meter, self._keep)
+            lane = self._lanes[plan.key] = Lane(meter, self._spent.keep)
         lane.meter = meter
         return lane
 
-    async def _keep(self) -> None:
-        await self._spent.keep(self._tell)
-
-    def _tell(self, problem: str) -> None:
-        if problem != self._problem:  # told once, not at every try
-            self._problem = problem
-            log.error("%s", problem)
-
     async def close(self) -> None:
         await self._poller.close()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
 
 
 def opening_hours(classes: frozenset[AssetClass], wanted: PollHours) -> Hours | None:

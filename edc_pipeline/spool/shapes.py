@@ -6,21 +6,17 @@ each flush would compete with the journal's for the disk.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edc_pipeline.durable_file import temporary_beside
+from edc_pipeline.durable_file import write_whole
 from edc_pipeline.spool.layout import SHAPES
 
 
 def write_shapes(spool: Path, shapes: bytes) -> None:
-    path = spool / SHAPES
-    temporary = temporary_beside(path)
-    temporary.write_bytes(shapes)
-    os.replace(temporary, path)
+    write_whole(spool / SHAPES, shapes)
 
 
 def read_shapes(spool: Path) -> dict[str, Any]:

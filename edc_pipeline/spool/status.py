@@ -6,21 +6,17 @@ without asking the process.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edc_pipeline.durable_file import temporary_beside
+from edc_pipeline.durable_file import write_whole
 from edc_pipeline.spool.layout import STATUS
 
 
 def write_status(spool: Path, report: msgspec.Struct) -> None:
-    path = spool / STATUS
-    temporary = temporary_beside(path)
-    temporary.write_bytes(msgspec.json.encode(report))
-    os.replace(temporary, path)
+    write_whole(spool / STATUS, msgspec.json.encode(report))
 
 
 def read_status(spool: Path) -> dict[str, Any] | None:

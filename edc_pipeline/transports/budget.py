@@ -29,6 +29,10 @@ PERIOD_S: Final[Mapping[Period, int]] = {
 }
 # Slices a window. More would give less time away and make the file of what was spent longer.
 _SLICES: Final[Mapping[Period, int]] = {"second": 10, "minute": 60, "hour": 60}
+# What was under way when its process ended may have reached the vendor at any time until then, and
+# nobody knows when that was. Longer ago than this it had ended: a request takes 20 s at the most.
+_MAY_FLY_NS: Final = 600 * NS_PER_S
+_FLYING: Final = "flying"
 # A count that lies farther ahead of the clock than this was made by a clock that was wrong.
 _AHEAD_SLICES: Final = 2
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -112,7 +116,10 @@ class Meter:
     """All limits of one vendor key."""
 
     def __init__(
-        self, limits: Sequence[Limit], spent: Mapping[str, Mapping[int, int]] | None = None
+        self,
+        limits: Sequence[Limit],
+        spent: Mapping[str, Mapping[int, int]] | None = None,
+        now_ns: int = 0,
     ) -> None:
         """`spent`: what `state` told before. It counts against another limit for the same period
         too: a plan that changed does not undo what was asked."""
@@ -120,6 +127,10 @@ class Meter:
         self._counters = [Counter(limit, dict(known.get(limit.per, {}))) for limit in limits]
         self._flying: dict[int, int] = {}  # request → the instant at which it counts
         self._numbers = itertools.count()
+        for then_ns, requests in known.get(_FLYING, {}).items():
+            if 0 < now_ns - then_ns < _MAY_FLY_NS:
+                for _ in range(requests):
+                    self._restamp(then_ns, now_ns)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -127,8 +138,7 @@ class Meter:
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until one more request is allowed by every limit; 0: now."""
-        for number in self._flying:
-            self._count_at(number, now_ns)
+        self._count_flying(now_ns)
         return max((counter.wait_ns(now_ns) for counter in self._counters), default=0)
 
     def begin(self, now_ns: int) -> int:
@@ -144,13 +154,23 @@ class Meter:
         self._count_at(number, now_ns)
         del self._flying[number]
 
+    def _count_flying(self, now_ns: int) -> None:
+        for number in self._flying:
+            self._count_at(number, now_ns)
+
     def _count_at(self, number: int, now_ns: int) -> None:
         then_ns, self._flying[number] = self._flying[number], now_ns
+        self._restamp(then_ns, now_ns)
+
+    def _restamp(self, then_ns: int, now_ns: int) -> None:
         for counter in self._counters:
             counter.restamp(then_ns, now_ns)
 
     def left(self, now_ns: int) -> dict[Period, int]:
         return {counter.limit.per: counter.left(now_ns) for counter in self._counters}
 
-    def state(self) -> dict[str, dict[int, int]]:
-        return {counter.limit.per: dict(counter.spent) for counter in self._counters}
+    def state(self, now_ns: int) -> dict[str, dict[int, int]]:
+        """What was spent by now, and what of it is under way."""
+        self._count_flying(now_ns)
+        spent = {str(c.limit.per): dict(c.spent) for c in self._counters}
+        return {**spent, _FLYING: {now_ns: len(self._flying)}} if self._flying else spent

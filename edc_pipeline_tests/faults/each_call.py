@@ -2,9 +2,9 @@
 
     python -m edc_pipeline_tests.faults.each_call
 
-Flush, recovery and consolidation are done in a process of their own below which the shim is. That
-process sets its rules itself: they are lifted while it looks at what was left. It prints how many
-calls were refused, and what was wrong after any of them.
+Flush, recovery, consolidation, what polling spends and what webhooks deliver are done in a process
+of their own below which the shim is. That process sets its rules itself: they are lifted while it
+looks at what was left. It prints how many calls were refused, and what was wrong after any of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -42,36 +41,14 @@ from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Subscription
 from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
-from edc_pipeline_tests.faults.shim import CALLS, Fault, Faults, build, room_for_rules, why_not
+from edc_pipeline_tests.faults.called_and_polled import Deliver, Spend
+from edc_pipeline_tests.faults.shim import Fault, Faults, build, room_for_rules, why_not
+from edc_pipeline_tests.faults.work import EVERY_CALL, Work
 
-EVERY_CALL: Final = tuple(CALLS)
 MOST: Final = 400  # calls of a kind; none of this makes as many
 SOURCE: Final = Source("stocks", "tiingo", "iex")
 COLLECTOR: Final = "20260122T143000Z-aaaaaa"
 CONNECTION: Final = f"{COLLECTOR}/stocks/0"
-
-
-class Work(ABC):
-    """Something that is done in `folder`, and what must hold after it was refused."""
-
-    calls: ClassVar[dict[str, tuple[str, ...]]]  # by path
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """All that is there before."""
-
-    @abstractmethod
-    def do(self) -> str:
-        """Do it; returns what was refused, in words, or nothing. What it raises is a finding."""
-
-    @abstractmethod
-    def wrong_after_refusal(self, words: str) -> str: ...
-
-    @abstractmethod
-    def wrong_in_the_end(self) -> str: ...
 
 
 def messages() -> list[bytes]:
@@ -167,9 +144,6 @@ class Recover(Work):
             recover(self.spool, Capture(horizon_days=36_500, flush_rows=5), lambda: OPEN)
         except Exception as error:  # told by `edc`, and done again at the next start
             return f"{type(error).__name__}: {error}"
-        return ""
-
-    def wrong_after_refusal(self, words: str) -> str:
         return ""
 
     def wrong_in_the_end(self) -> str:
@@ -273,6 +247,8 @@ WORKS: Final[dict[str, Callable[[Path], Work]]] = {
     "flush": Flush,
     "consolidate": Consolidate,
     "recover": Recover,
+    "spend": Spend,
+    "deliver": Deliver,
 }
 
 

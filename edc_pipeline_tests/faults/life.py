@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edc_pipeline.capture import flusher
+from edc_pipeline.capture import flusher, spent
 from edc_pipeline.capture import run as capture_run
 from edc_pipeline.capture.journal import writer
 from edc_pipeline.cli import main
@@ -24,6 +24,7 @@ def hurry() -> None:
     for module, name in (
         (flusher, "_RETRY_DISK_S"),
         (flusher, "_LOOK_EVERY_S"),
+        (spent, "_RETRY_DISK_S"),
         (writer, "_RETRY_S"),
         (capture_run, "_STATUS_EVERY_S"),
     ):

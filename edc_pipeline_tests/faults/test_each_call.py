@@ -16,7 +16,14 @@ from edc_pipeline_tests.faults.shim import why_not
 
 # All of recovery's 480 calls take half a minute of CPU: `make faults` refuses every one.
 @pytest.mark.parametrize(
-    ("work", "every", "at_least"), [("flush", 1, 60), ("recover", 29, 10), ("consolidate", 15, 12)]
+    ("work", "every", "at_least"),
+    [
+        ("flush", 1, 60),
+        ("recover", 29, 10),
+        ("consolidate", 15, 12),
+        ("spend", 1, 20),
+        ("deliver", 5, 8),
+    ],
 )
 def test_a_refused_call_leaves_nothing_half_made(
     tmp_path: Path, work: str, every: int, at_least: int

@@ -34,11 +34,11 @@ def test_what_is_under_way_counts_until_it_is_over() -> None:
     assert meter.wait_ns(later + 2 * NS_PER_S) == 0
 
 
-def restarted(meter: Meter) -> Meter:
-    """As a new process reads it: the state goes through JSON."""
-    kept = json.loads(json.dumps(meter.state()))
+def restarted(meter: Meter, kept_at: int, now: int) -> Meter:
+    """As a new process reads now what was kept then: the state goes through JSON."""
+    kept = json.loads(json.dumps(meter.state(kept_at)))
     spent = {per: {int(n): count for n, count in counts.items()} for per, counts in kept.items()}
-    return Meter(meter.limits, spent)
+    return Meter(meter.limits, spent, now)
 
 
 @given(
@@ -57,26 +57,30 @@ def restarted(meter: Meter) -> Meter:
             ),
             st.booleans(),
             st.sampled_from([0, 0, 1, 10**8, 3 * 10**9]),
+            st.booleans(),
         ),
         min_size=1,
         max_size=120,
     ),
 )
 def test_no_window_ever_holds_more_than_its_limit(
-    limits: list[Limit], steps: list[tuple[int, bool, int]]
+    limits: list[Limit], steps: list[tuple[int, bool, int, bool]]
 ) -> None:
-    """By the vendor's count, which sees a request some time after we sent it."""
+    """By the vendor's count, which sees a request some time after we sent it; some of them are
+    under way when their process is killed."""
     meter, now, made = Meter(limits), NOON, []
-    for passes_ns, restarts, stalls_ns in steps:
+    for passes_ns, restarts, stalls_ns, killed in steps:
         now += passes_ns
         if restarts:
-            meter = restarted(meter)
+            meter = restarted(meter, now, now)
         if meter.wait_ns(now) == 0:
-            number = meter.begin(now)
-            arrives = now + stalls_ns // 2
+            number, began = meter.begin(now), now
+            made.append(now + stalls_ns // 2)
             now += stalls_ns
-            meter.end(number, now)
-            made.append(arrives)
+            if killed:
+                meter = restarted(meter, began, now)
+            else:
+                meter.end(number, now)
     for limit in limits:
         if limit.per in _WINDOWS:
             window = PERIOD_S[limit.per] * NS_PER_S
@@ -124,6 +128,22 @@ def test_a_month_ends_with_the_year() -> None:
     assert meter.wait_ns(new_year - NS_PER_S) == NS_PER_S
 
 
+def test_what_waits_for_the_disk_is_kept_as_of_when_it_is_written() -> None:
+    """It is sent right afterwards, and the process may be killed then."""
+    meter, written = Meter([Limit(1, "minute")]), NOON + 300 * NS_PER_S
+    meter.begin(NOON)
+    then = restarted(meter, written, written + 20 * NS_PER_S)
+    assert then.wait_ns(written + 79 * NS_PER_S) > 0
+    assert then.wait_ns(written + 82 * NS_PER_S) == 0
+
+
+def test_what_was_under_way_long_ago_counts_then() -> None:
+    meter = Meter([Limit(1, "day")])
+    meter.begin(NOON)
+    tomorrow = NOON + 86_400 * NS_PER_S
+    assert restarted(meter, NOON, tomorrow).wait_ns(tomorrow) == 0
+
+
 def test_what_a_wrong_clock_spent_does_not_block_for_ever() -> None:
     meter = Meter([Limit(1, "minute"), Limit(1, "day")])
     spend(meter, NOON + 3650 * 86_400 * NS_PER_S)
@@ -135,9 +155,9 @@ def test_a_better_plan_counts_what_was_asked_before(per: Period) -> None:
     meter = Meter([Limit(3, per)])
     for _ in range(3):
         spend(meter, NOON)
-    better = Meter([Limit(4, per)], meter.state())
+    better = Meter([Limit(4, per)], meter.state(NOON), NOON)
     assert better.wait_ns(NOON) == 0
     spend(better, NOON)
     assert better.wait_ns(NOON) > 0
-    worse = Meter([Limit(1, per)], better.state())
+    worse = Meter([Limit(1, per)], better.state(NOON), NOON)
     assert worse.wait_ns(NOON) > 0
