@@ -34,12 +34,12 @@ class Say:
 
 class JsonLines(Say):
     def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
-        answers = {} if rest is None else {"rest": rest.url}
+        answers = {} if rest is None else _rest(rest)
         line = {"event": "listening", "port": exchange.port, "urls": _urls(exchange), **answers}
         self._line(line)
 
     def listening_rest(self, rest: RestServer) -> None:
-        self._line({"event": "listening", "port": rest.port, "rest": rest.url})
+        self._line({"event": "listening", "port": rest.port, **_rest(rest)})
 
     def summary_rest(self, rest: RestServer) -> None:
         self._line({"event": "summary", "requests": rest.requests, "answers": rest.statuses})
@@ -60,11 +60,14 @@ class Text(Say):
         self._is_terminal = is_terminal
 
     def listening(self, exchange: Exchange, rest: RestServer | None = None) -> None:
-        urls = [*_urls(exchange).values(), *([] if rest is None else [rest.url])]
+        urls = [*_urls(exchange).values(), *([] if rest is None else [rest.address])]
         click.echo("listening on " + "  ".join(urls) + "  (Ctrl-C stops it)")
+        if rest is not None:
+            click.echo(f'  curl "{rest.example}"')
 
     def listening_rest(self, rest: RestServer) -> None:
-        click.echo(f"listening on {rest.url}  (Ctrl-C stops it)")
+        click.echo(f"listening on {rest.address}  (Ctrl-C stops it)")
+        click.echo(f'  curl "{rest.example}"')
 
     def summary_rest(self, rest: RestServer) -> None:
         answers = ", ".join(f"{status}: {n:,}" for status, n in sorted(rest.statuses.items()))
@@ -95,6 +98,11 @@ class Text(Say):
 def _counted(title: str, counts: dict[str, int]) -> str:
     listed = ", ".join(f"{name} {n:,}".strip() for name, n in counts.items() if n)
     return title + listed if listed else ""
+
+
+def _rest(rest: RestServer) -> dict[str, str]:
+    """The address as a feed's `url` has it, and a question to begin with."""
+    return {"rest": rest.address, "ask": rest.example}
 
 
 def _urls(exchange: Exchange) -> dict[str, str]:

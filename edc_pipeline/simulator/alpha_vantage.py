@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND, market_day
 from edc_pipeline.simulator.board import Bar, Board, Listing
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.rest import Answer, Question, in_json
 from edc_pipeline.simulator.session import Terms
 
@@ -24,9 +25,19 @@ _NO_CALL: Final = "Invalid API call. Please retry or visit the documentation for
 
 
 class AlphaVantage:
+    base = ""
+
     def __init__(self, board: Board, *, terms: Terms | None = None, seed: int = 0) -> None:
         self._board = board
         self._terms = terms or Terms()
+
+    def example(self, of: Instrument) -> str:
+        base, slash, money = of.symbol.partition("/")
+        if slash:
+            asked = f"CURRENCY_EXCHANGE_RATE&from_currency={base}&to_currency={money}"
+        else:
+            asked = f"GLOBAL_QUOTE&symbol={of.symbol.replace('.', '-')}"
+        return f"/query?function={asked}&apikey="
 
     def answer(self, question: Question, now_ns: int) -> Answer:
         asked = question.query

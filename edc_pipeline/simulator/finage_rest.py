@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edc_pipeline.simulator.board import Board, Listing
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.rest import Answer, Question, in_json
 from edc_pipeline.simulator.session import Terms
 from edc_pipeline.simulator.wanted import MS, is_key, null
@@ -14,9 +15,15 @@ _CLASSES: Final = {"stock": "equity", "etf": "etf", "forex": "fx", "crypto": "cr
 
 
 class FinageRest:
+    base = ""
+
     def __init__(self, board: Board, *, terms: Terms | None = None, seed: int = 0) -> None:
         self._board = board
         self._terms = terms or Terms()
+
+    def example(self, of: Instrument) -> str:
+        market = next(m for m, asset_class in _CLASSES.items() if of.asset_class == asset_class)
+        return f"/last/{market}/{of.symbol.replace('/', '')}?apikey="
 
     def answer(self, question: Question, now_ns: int) -> Answer:
         if not is_key(self._terms, question.query.get("apikey")):

@@ -7,6 +7,7 @@ import re
 from typing import Any, Final
 
 from edc_pipeline.simulator.board import Board, Listing
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.rest import Answer, Question, in_json
 from edc_pipeline.simulator.session import Terms
 from edc_pipeline.simulator.wanted import MS, is_key, null
@@ -21,9 +22,17 @@ _LIMIT: Final = (
 
 
 class MassiveRest:
+    base = ""
+
     def __init__(self, board: Board, *, terms: Terms | None = None, seed: int = 0) -> None:
         self._board = board
         self._terms = terms or Terms()
+
+    def example(self, of: Instrument) -> str:
+        market = next(m for m, classes in _CLASSES.items() if of.asset_class in classes)
+        where = "us" if market == "stocks" else "global"
+        path = f"/v2/snapshot/locale/{where}/markets/{market}/tickers"
+        return f"{path}?tickers={_ticker(market, of)}&apiKey="
 
     def answer(self, question: Question, now_ns: int) -> Answer:
         kind, _, key = question.headers.get("authorization", "").partition(" ")
@@ -35,7 +44,7 @@ class MassiveRest:
         market = found[2]
         asked = [one for one in question.query.get("tickers", "").split(",") if one]
         here = {
-            _LETTERS[market] + one.instrument.symbol.replace("/", ""): one
+            _ticker(market, one.instrument): one
             for one in self._board.listed(_CLASSES[market])
             if one.changed_ns
         }
@@ -46,6 +55,10 @@ class MassiveRest:
 
     def too_many(self, wait_s: float) -> Answer:
         return in_json({"status": "ERROR", "error": _LIMIT}, 429)
+
+
+def _ticker(market: str, instrument: Instrument) -> str:
+    return _LETTERS[market] + instrument.symbol.replace("/", "")
 
 
 def _row(market: str, ticker: str, listing: Listing) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edc_pipeline.simulator.board import Board
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.session import Terms
 
 
@@ -40,6 +41,12 @@ def in_json(value: object, status: int = 200, **headers: str) -> Answer:
 
 class RestVendor(Protocol):
     """A vendor's answers over one board. Keys are checked here: each vendor has its own words."""
+
+    base: str  # the path that the address of a feed ends in, where it ends in one
+
+    def example(self, of: Instrument) -> str:
+        """A question about it, behind `base`; the key is to follow."""
+        ...
 
     def answer(self, question: Question, now_ns: int) -> Answer: ...
 

@@ -105,7 +105,21 @@ class RestServer:
 
     @property
     def url(self) -> str:
-        return f"http://{self.config.host}:{self.port}"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """What a feed's `url` is here."""
+        return self.url + self._vendor.base
+
+    @property
+    def example(self) -> str:
+        """A question that is answered, but for the key where a certain one is asked for: that is
+        never shown."""
+        key = "any" if self.config.terms.token is None else "$EDC_SIM_TOKEN"
+        first = self.board.listings[0].instrument
+        return self.address + self._vendor.example(first) + key
 
     async def __aenter__(self) -> RestServer:
         application = web.Application()

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
 from edc_pipeline.simulator.board import Board, Listing
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.rest import Answer, Question, in_json
 from edc_pipeline.simulator.session import Terms
 from edc_pipeline.simulator.tiingo import VENUES
@@ -27,10 +28,16 @@ _WITH_AGREEMENT: Final = (
 
 
 class TiingoRest:
+    base = ""
+
     def __init__(self, board: Board, *, terms: Terms | None = None, seed: int = 0) -> None:
         self._board = board
         self._terms = terms or Terms()
         self._random = random.Random(seed)
+
+    def example(self, of: Instrument) -> str:
+        path = {"fx": "/tiingo/fx/top", "crypto": "/tiingo/crypto/top"}.get(of.asset_class, "/iex/")
+        return f"{path}?tickers={_ticker(of)}&token="
 
     def answer(self, question: Question, now_ns: int) -> Answer:
         if not self._is_let_in(question):
@@ -67,9 +74,7 @@ class TiingoRest:
         """One row a ticker: in no order, and none for a ticker that nobody lists."""
         asked = [t.lower() for t in question.query.get("tickers", "").split(",") if t]
         here = {
-            li.instrument.symbol.lower().replace(".", "-").replace("/", ""): li
-            for li in self._board.listed(asset_classes)
-            if li.changed_ns
+            _ticker(li.instrument): li for li in self._board.listed(asset_classes) if li.changed_ns
         }
         rows = [row(li, t) for t, li in here.items() if not asked or t in asked]
         self._random.shuffle(rows)
@@ -99,6 +104,10 @@ class TiingoRest:
         if not self._terms.iex_agreement:
             row.update(dict.fromkeys(_WITH_AGREEMENT))
         return row
+
+
+def _ticker(instrument: Instrument) -> str:
+    return instrument.symbol.lower().replace(".", "-").replace("/", "")
 
 
 def _fx(listing: Listing, ticker: str) -> dict[str, Any]:

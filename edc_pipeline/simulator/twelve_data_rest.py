@@ -12,6 +12,7 @@ from typing import Any
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
 from edc_pipeline.simulator.board import Board, Listing
+from edc_pipeline.simulator.instruments import Instrument
 from edc_pipeline.simulator.rest import Answer, Question, in_json
 from edc_pipeline.simulator.session import Terms
 from edc_pipeline.simulator.wanted import is_key
@@ -20,9 +21,14 @@ _KINDS = {"equity": "NASDAQ", "etf": "NYSE", "fx": "Forex", "crypto": "Coinbase 
 
 
 class TwelveDataRest:
+    base = ""
+
     def __init__(self, board: Board, *, terms: Terms | None = None, seed: int = 0) -> None:
         self._board = board
         self._terms = terms or Terms()
+
+    def example(self, of: Instrument) -> str:
+        return f"/quote?symbol={of.symbol}&apikey="
 
     def answer(self, question: Question, now_ns: int) -> Answer:
         kind, _, key = question.headers.get("authorization", "").partition(" ")

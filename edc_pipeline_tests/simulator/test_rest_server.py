@@ -6,15 +6,20 @@ import asyncio
 import json
 import time
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
+from edc_pipeline.cli.simulate_words import Text
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.rest_faults import RestChaos
 from edc_pipeline.simulator.rest_server import RestConfig, RestServer
 from edc_pipeline.simulator.session import Terms
+from edc_pipeline.simulator.speakers import RESTS
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Subscription
 
 KEY = {"Authorization": "Token right"}
 
@@ -116,3 +121,60 @@ def test_faults_come_at_their_requests() -> None:
 def test_a_fault_that_is_none_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match="rest chaos"):
         RestChaos.parse(text)
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BRK.B", "EUR/USD", "BTC/USD"])
+@pytest.mark.parametrize("vendor", sorted(RESTS))
+def test_the_example_is_answered_with_events_of_its_symbol(vendor: str, symbol: str) -> None:
+    async def scenario() -> None:
+        config = RestConfig(vendor=vendor, symbols=[symbol])
+        async with (
+            RestServer(config) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.example) as response,
+        ):
+            assert response.status == 200
+            body = await response.read()
+        told = {
+            event.symbol
+            for spec in VENDORS[vendor].feeds.values()
+            if spec.polling is not None
+            for event in VENDORS[vendor]
+            .decoder(Subscription(spec.name, (symbol,)))(body, time.time_ns())
+            .events
+        }
+        assert symbol in told
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("vendor", sorted(RESTS))
+def test_its_address_ends_as_the_vendors_own_does(vendor: str) -> None:
+    async def scenario() -> None:
+        async with RestServer(RestConfig(vendor=vendor)) as server:
+            polled = [spec for spec in VENDORS[vendor].feeds.values() if spec.polling is not None]
+            assert polled
+            for spec in polled:
+                assert urlsplit(server.address).path == urlsplit(spec.url).path
+
+    asyncio.run(scenario())
+
+
+def test_address_and_example_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario() -> None:
+        async with RestServer(RestConfig(vendor="finnhub", symbols=["SPY"])) as server:
+            Text(is_terminal=False).listening_rest(server)
+            told = capsys.readouterr().out
+            assert f"listening on {server.url}/api/v1 " in told
+            assert f'curl "{server.url}/api/v1/quote?symbol=SPY&token=any"' in told
+
+    asyncio.run(scenario())
+
+
+def test_the_key_that_is_asked_for_is_not_shown() -> None:
+    async def scenario() -> None:
+        async with RestServer(RestConfig(terms=Terms(token="right"))) as server:
+            assert "right" not in server.example
+            assert server.example.endswith("$EDC_SIM_TOKEN")
+
+    asyncio.run(scenario())

@@ -156,6 +156,16 @@ def test_rest_requests_are_answered_beside_the_websockets() -> None:
         assert process.wait(10) == 0
 
 
+@pytest.mark.parametrize("vendor", ["finnhub", "fmp", "alpha_vantage"])
+def test_the_rest_address_that_is_printed_can_be_pasted(vendor: str) -> None:
+    with simulating("--vendor", vendor, "--rest-port", "0") as (process, listening):
+        assert listening["ask"].startswith(listening["rest"] + "/")
+        with urllib.request.urlopen(listening["ask"], timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 def test_a_rest_port_that_is_taken_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
