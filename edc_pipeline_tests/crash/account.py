@@ -12,20 +12,21 @@ import json
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.journal.archive import read_archive
+from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.events import content_key
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer, read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
-from edc_pipeline.vendors import VENDORS
-from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline.vendors.contract import Reading
 
 COMMIT_S: Final = 0.05
 SYMBOLS: Final = ("SPY", "AAPL", "MSFT", "BRK.B")
@@ -87,7 +88,8 @@ def _raw_frames(spool: Path) -> dict[str, dict[int, tuple[dict[str, Any], bytes]
             rows = zip(block.received_at, block.lines, block.payloads, strict=True)
             for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
                 connection = segment.lines[number].connection
-                row = {"connection": connection, "received_at": received_at}
+                line = segment.lines[number]
+                row = {"connection": connection, "received_at": received_at, "line": line}
                 found.setdefault(connection.split("/")[0], {})[frame] = row, payload
     return found
 
@@ -177,18 +179,25 @@ def _hold_spool_together(settings: Settings, account: Account) -> None:
         account.out_of_balance.append(f"frames: ledger {received}, archive {frames}")
 
 
-def _what_the_frames_are(spool: Path) -> tuple[set[Any], set[Any], int]:
-    decode = VENDORS["tiingo"].decoder(Subscription("iex", SYMBOLS))
+def _readings(spool: Path) -> Iterator[tuple[str, int, Reading]]:
+    """Of every kept frame, its connection and ordinal, and what it says."""
     admission = Admission(7)
-    expected, unreadable, frames = set(), set(), 0
     for kept in _cached_raw(spool).values():
+        sessions = PastSessions()
         for frame, (row, payload) in kept.items():
-            frames += 1
-            reading = admission.admit(decode(payload, row["received_at"]), row["received_at"])
-            for event in reading.events:
-                expected.add((row["connection"], frame, event.event_type, event.occurrence))
-            if reading.outcome == "quarantined":
-                unreadable.add((row["connection"], frame))
+            session = sessions.of(row["line"])
+            assert session is not None
+            yield row["connection"], frame, admission.read(session, payload, row["received_at"])
+
+
+def _what_the_frames_are(spool: Path) -> tuple[set[Any], set[Any], int]:
+    expected, unreadable, frames = set(), set(), 0
+    for connection, frame, reading in _readings(spool):
+        frames += 1
+        for event in reading.events:
+            expected.add((connection, frame, event.event_type, event.occurrence))
+        if reading.outcome == "quarantined":
+            unreadable.add((connection, frame))
     return expected, unreadable, frames
 
 
@@ -219,12 +228,10 @@ def _hold_daily_files(settings: Settings, account: Account) -> None:
     """Every content once in the daily file, and no temporary left."""
     from edc_pipeline.consolidation import consolidate, verify  # noqa: PLC0415
 
-    decode = VENDORS["tiingo"].decoder(Subscription("iex", SYMBOLS))
     by_connection: dict[str, Counter[Any]] = {}
-    for kept in _cached_raw(settings.spool).values():
-        for row, payload in kept.values():
-            contents = by_connection.setdefault(row["connection"], Counter())
-            contents.update(map(content_key, decode(payload, row["received_at"]).events))
+    for connection, _, reading in _readings(settings.spool):
+        contents = by_connection.setdefault(connection, Counter())
+        contents.update(map(content_key, reading.events))
     wanted: Counter[Any] = Counter()
     for contents in by_connection.values():
         wanted |= contents  # the most that any one connection delivered

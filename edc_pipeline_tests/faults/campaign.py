@@ -3,12 +3,13 @@ for.
 
     python -m edc_pipeline_tests.faults.campaign --seconds 60 --seed 1
 
-A simulated exchange runs in a process of its own. One `edc capture` after the other lives on one
-spool, a shim between it and the C library: writes, syncs, renames and reads of SQLite, Arrow and
-Python are refused, cut short or held up, some of them, at some files, for some tenths of a second.
-A life ends by SIGTERM, in the middle of a fault or not, or by SIGKILL; some files are consolidated
-in between. At the end one collector lives and drains in peace, and the spool is held against what
-each had marked as received and against what was sent.
+A simulated exchange runs in a process of its own; deliveries come to a webhook, and a REST server
+is asked. One `edc capture` after the other lives on one spool, a shim between it and the C library:
+writes, syncs, renames and reads of SQLite, Arrow and Python are refused, cut short or held up, some
+of them, at some files, for some tenths of a second. A life ends by SIGTERM, in the middle of a
+fault or not, or by SIGKILL; some files are consolidated in between. At the end one collector lives
+and drains in peace, and the spool is held against what each had marked as received, against what
+was sent and delivered, and what was asked against the budget.
 
 What is found follows from the seed as far as clocks allow. The last line is one JSON object.
 """
@@ -34,11 +35,13 @@ from edc_pipeline_tests.crash.account import Account, account_for
 from edc_pipeline_tests.crash.campaign import exchange, settings_of
 from edc_pipeline_tests.faults import shim
 from edc_pipeline_tests.faults.capturing import Capturing, right
+from edc_pipeline_tests.faults.outside import Outside
 from edc_pipeline_tests.faults.shim import CALLS, Fault, Faults, Struck
 
 RATE: Final = 1_000
 PATHS: Final = (
     *(3 * ("_ledger.sqlite", "/event_type=", "/_journal/", "{}/spool/")),
+    *("_budgets.json", "_budgets.json", "_delivered.msgpack"),
     *("/_quarantine/", "/_raw/", "_status.json", "_shapes.json", "_collector.lock", "{}/daily/"),
 )
 # A start in the middle of a fault may end in a message: that life has taken nothing.
@@ -55,6 +58,9 @@ class Found:
     consolidations: int = 0
     faults: int = 0
     calls_struck: int = 0
+    delivered: int = 0
+    asked: int = 0
+    most_asked_in_a_minute: int = 0  # of 60
     wrong: list[str] = field(default_factory=list)  # a traceback, an end nobody asked for
 
 
@@ -112,8 +118,8 @@ def campaign(
     chance, truth = random.Random(seed), folder / "truth.jsonl"
     account, found, lives = Account(), Found(), []
     weather = _Weather(folder, faults, chance, found)
-    with exchange(truth, seed, RATE, rubbish="0.5%") as port:
-        settings = settings_of(folder, port)
+    with exchange(truth, seed, RATE, rubbish="0.5%") as port, Outside() as outside:
+        settings = outside.feeds(settings_of(folder, port))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if found.lives and chance.random() < 0.3:
@@ -127,9 +133,13 @@ def campaign(
             lives.append(last.life)
             found.lives += 1
             last.until(lambda: last.status.get("micro_batches"), "the last life")
+            outside.finish()
             last.asked_to_end()
             _note(last, last.ended(), "none", found)
     account_for(settings, lives, truth, account)
+    found.wrong += outside.wrong(settings)
+    found.delivered = len(outside.posted.accepted)
+    found.asked, found.most_asked_in_a_minute = outside.asked, outside.most
     return account, found
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.status import read_status
+from edc_pipeline_tests.capture.calling import ENVIRON
 from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.crash.account import MARK, Account, Life
 from edc_pipeline_tests.faults.shim import Faults
@@ -37,7 +38,7 @@ class Capturing:
                 [sys.executable, "-m", "edc_pipeline_tests.faults.life", *words],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=environment(**faults.environ),
+                env=environment(**ENVIRON, **faults.environ),
                 cwd=folder,
             )
 

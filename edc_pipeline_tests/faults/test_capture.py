@@ -10,10 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edc_pipeline.transports.budget import Limit
 from edc_pipeline_tests.cli.calling import edc
 from edc_pipeline_tests.crash.account import Account, account_for
 from edc_pipeline_tests.crash.campaign import exchange, settings_of
 from edc_pipeline_tests.faults.capturing import Capturing, right
+from edc_pipeline_tests.faults.outside import Outside
 from edc_pipeline_tests.faults.shim import Fault, Faults
 
 SEED = 3
@@ -34,6 +36,7 @@ PLACES = (
     Place("/event_type=", ("create", "write", "sync", "rename"), "/event_type="),
     Place("/_quarantine/", ("create", "write", "sync", "rename"), "/_quarantine/"),
     Place("/_journal/", ("create", "write", "sync"), "journal: "),
+    Place("_budgets.json", ("create", "write", "sync", "rename"), "budgets: "),
     Place("/_raw/", ("rename", "sync"), "archive of the journal: "),
 )
 ERRORS = ("EIO", "ENOSPC")
@@ -56,6 +59,7 @@ def nuisances() -> list[Fault]:
         *(Fault("slow", ("write", "sync"), place.path, delay_ms=SLOW_MS) for place in PLACES[:4]),
         *(Fault("EIO", ("close",), place.path) for place in (PLACES[0], PLACES[3])),
         *(Fault(error, ("create", "write"), "/._status.json") for error in ERRORS),
+        *(Fault(error, ("create", "write"), "/._delivered.msgpack") for error in ERRORS),
     ]
 
 
@@ -63,8 +67,11 @@ def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_fram
     tmp_path: Path, faults: Faults
 ) -> None:
     truth, account = tmp_path / "truth.jsonl", Account()
-    with exchange(truth, SEED, RATE, rubbish="2%") as port:
-        settings = settings_of(tmp_path, port)
+    with (
+        exchange(truth, SEED, RATE, rubbish="2%") as port,
+        Outside(every_s=0.3, budget=Limit(10, "second")) as outside,
+    ):
+        settings = outside.feeds(settings_of(tmp_path, port))
         rules = {"segment_mib": 0.01, "waiting_rows": WAITING_ROWS, "flush_seconds": 0.05}
         settings = settings.model_copy(
             update={"capture": settings.capture.model_copy(update=rules)}
@@ -76,12 +83,16 @@ def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_fram
             for fault in nuisances():
                 _is_borne(capturing, faults, fault)
             _takes_no_more_than_may_wait(capturing, faults)
+            outside.finish()
             capturing.asked_to_end()
             assert capturing.ended() == 0, capturing.said[-2000:]
     assert not capturing.tracebacks()
     account_for(settings, [capturing.life], truth, account)
     assert right(account), account
+    assert not outside.wrong(settings)
     assert account.frames_received > 1_000
+    assert outside.asked
+    assert outside.posted.accepted
 
 
 def _is_told_and_waited_out(
