@@ -9,7 +9,6 @@ from typing import Final, Literal
 
 from edc_pipeline.events import AssetClass
 from edc_pipeline.vendors.contract import Budget
-from edc_pipeline.vendors.pairs import is_currency_pair
 
 PollHours = Literal["regular", "extended", "always"]
 
@@ -121,10 +120,3 @@ def _too_much(plans: Sequence[Plan]) -> str | None:
         f" {remedy} or more, ask for fewer symbols, or state a better plan's budget,"
         f" as budget: {{{budget.per}: {ceil(asked)}}}"
     )
-
-
-def class_of_spelling(symbol: str, asset_class: AssetClass) -> AssetClass:
-    """A feed may be asked for currencies and coins as well; they trade when stocks do not."""
-    if "/" not in symbol or asset_class == "crypto":
-        return asset_class
-    return "fx" if is_currency_pair(symbol) else "crypto"

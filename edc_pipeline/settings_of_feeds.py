@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from edc_pipeline.events import AssetClass
-from edc_pipeline.polling_plan import Plan, PollHours, class_of_spelling
+from edc_pipeline.market_hours import MarketIsOpen, any_open
+from edc_pipeline.polling_plan import Plan, PollHours
 from edc_pipeline.setting_mistakes import is_this_machine, listed, meant, url_mistakes
 from edc_pipeline.settings_of_days import Tree
 from edc_pipeline.vendors import VENDORS, named
@@ -25,6 +27,7 @@ from edc_pipeline.vendors.contract import (
     Vendor,
     Websocket,
 )
+from edc_pipeline.vendors.lookup import symbol_fault
 from edc_pipeline.vendors.shards import beyond_limit
 
 _VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -112,9 +115,9 @@ class Feed(Tree):
             wrong.append(f"all_symbols: {self.vendor} has to be asked symbol by symbol: name them")
         vendor = self.vendor_rules
         for symbol in dict.fromkeys((*self.symbols, *self.asset_classes)):
-            # Who says what a pair is knows that the feed has it.
-            check = vendor.check_symbol if symbol in self.asset_classes else vendor.symbol_fault
-            if (fault := check(self.feed, symbol)) is not None:
+            stated = symbol in self.asset_classes
+            fault = symbol_fault(vendor, self.feed, symbol, class_is_stated=stated)
+            if fault is not None:
                 wrong.append(f"symbols: {symbol!r} {fault}")
         if not wrong and self.spec.check_subscription is not None:
             wrong += self.spec.check_subscription(self.subscription)
@@ -179,10 +182,6 @@ class Feed(Tree):
         """What a polled feed asks for."""
         polling = self.spec.polling
         assert polling is not None
-        classes = {
-            self.asset_classes.get(s, class_of_spelling(s, self.spec.asset_class))
-            for s in self.symbols
-        }
         stated = tuple(Budget(n, per) for per, n in self.budget.items())
         return Plan(
             name=name,
@@ -191,11 +190,23 @@ class Feed(Tree):
             symbols=len(self.symbols),
             requests=len(polling.requests(self.subscription)),
             every_s=polling.every_s if self.every is None else self.every,
-            asset_classes=frozenset(classes or {self.spec.asset_class}),
+            asset_classes=self.classes,
             hours=self.hours or "regular",
             budgets=stated or polling.budgets,
             stated=bool(stated),
         )
+
+    @property
+    def classes(self) -> frozenset[AssetClass]:
+        """Of all its symbols."""
+        spec = self.spec
+        found = {self.asset_classes.get(s) or spec.class_of(s) for s in self.symbols}
+        return frozenset(found or {spec.asset_class})
+
+    @property
+    def market(self) -> MarketIsOpen:
+        """Whether the market of any of its symbols is open at an instant."""
+        return partial(any_open, self.classes, self.spec.hours_of)
 
     @property
     def subscription(self) -> Subscription:

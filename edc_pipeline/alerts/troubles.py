@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from edc_pipeline.capture.report import FeedReport, Report
-from edc_pipeline.events import AssetClass
 from edc_pipeline.market_day import NS_PER_SECOND
-from edc_pipeline.market_hours import is_open
+from edc_pipeline.market_hours import MarketIsOpen
 from edc_pipeline.settings_of_days import AlertKind
 
 _GIB: Final = 1 << 30
@@ -47,16 +46,17 @@ def troubles_of_capture(
 
 
 def mute_feeds(
-    report: Report | None, asset_classes: Mapping[str, AssetClass], now_ns: int
+    report: Report | None, markets: Mapping[str, MarketIsOpen], now_ns: int
 ) -> list[Trouble]:
-    """Feeds that should speak and do not. A market that is shut has nothing to say."""
+    """Feeds that should speak and do not. A market that is shut has nothing to say; `markets` are
+    those of the feeds, by name."""
     if report is None or now_ns - report.at > _SPEAKS_WITHIN_NS:
         return []
     return [
         Trouble("feed_mute", feed.name, f"{feed.name} ({feed.vendor}/{feed.feed}): {why}")
         for feed in report.feeds
         if (why := _why_mute(feed))
-        and is_open(asset_classes.get(feed.name, "crypto"), now_ns, extended=True)
+        and (feed.name not in markets or markets[feed.name](now_ns, extended=True))
     ]
 
 

@@ -35,7 +35,7 @@ from edc_pipeline.capture.shape_memory import ShapeMemory
 from edc_pipeline.capture.supply import Supply
 from edc_pipeline.capture.watch import WATCH, FeedWatch, WatchRule, market_of
 from edc_pipeline.events import EVENT_TYPES, EventType
-from edc_pipeline.market_hours import is_open
+from edc_pipeline.market_hours import learn
 from edc_pipeline.settings import Settings
 from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.spool.ledger import Ledger, Source
@@ -321,7 +321,7 @@ class Collector:
             await asyncio.sleep(self._watch_rule.feed.look_every_s)
             if time.monotonic() >= learn_hours_s:
                 # The first question about a stock takes half a second: not on the event loop.
-                await asyncio.to_thread(is_open, "equity", self._clock())
+                await asyncio.to_thread(learn, self._clock())
                 learn_hours_s = math.inf
             for _, watch in list(self._watches.values()):
                 watch.look(

@@ -23,7 +23,7 @@ from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.spent import Spent
 from edc_pipeline.events import AssetClass
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
-from edc_pipeline.market_hours import hours
+from edc_pipeline.market_hours import HoursOf, hours
 from edc_pipeline.polling_plan import Plan, PollHours, budgets_of
 from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.budget import Limit
@@ -100,7 +100,7 @@ class PolledFeeds:
                 self._lane(plan, plans),
                 asks,
                 stop=stop,
-                hours=opening_hours(plan.asset_classes, plan.hours),
+                hours=opening_hours(plan.asset_classes, plan.hours, feed.spec.hours_of),
                 on_hours=contact.market,
             )
         except GaveUp as reason:
@@ -126,13 +126,16 @@ class PolledFeeds:
             await asyncio.gather(self._beginning, return_exceptions=True)
 
 
-def opening_hours(classes: frozenset[AssetClass], wanted: PollHours) -> Hours | None:
+def opening_hours(
+    classes: frozenset[AssetClass], wanted: PollHours, hours_of: HoursOf = "us"
+) -> Hours | None:
     """When the market of any of these is open; None: always."""
-    if wanted == "always" or classes & {"crypto", "future"}:
+    if wanted == "always" or (hours_of == "us" and classes & {"crypto", "future"}):
         return None
 
     def look(now_ns: int) -> tuple[bool, int | None]:
-        found = [hours(c, now_ns, extended=wanted == "extended") for c in sorted(classes)]
+        extended = wanted == "extended"
+        found = [hours(c, now_ns, extended=extended, hours_of=hours_of) for c in sorted(classes)]
         changes = [h.until_ns for h in found if h.until_ns is not None]
         return any(h.is_open for h in found), min(changes, default=None)
 

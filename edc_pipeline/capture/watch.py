@@ -6,19 +6,17 @@ Looks at counters once a second; the event loop calls it, and the clocks are han
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from edc_pipeline.capture.intake import FeedState, Intake
 from edc_pipeline.capture.silence import FEED, SYMBOL, Rhythm, SilenceRule, SymbolRhythms
-from edc_pipeline.market_hours import is_open
+from edc_pipeline.market_hours import MarketIsOpen
 from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.vendors.contract import FeedSpec
 
 log = logging.getLogger(__name__)
-
-MarketIsOpen = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,12 +205,8 @@ class FeedWatch:
 
 def market_of(feed: Feed) -> MarketIsOpen | None:
     """Whether the market of any of a feed's symbols is open at an instant; None: not known."""
-    spec = feed.spec
-    found = {feed.asset_classes.get(symbol, spec.asset_class) for symbol in feed.symbols}
-    classes = sorted(found or {spec.asset_class})
-    if not classes or not spec.us_hours or spec.way_in != "websocket":
-        return None  # a poll answers, and a webhook speaks when its sender has something to say
-    return lambda now_ns: any(is_open(one, now_ns) for one in classes)
+    # A poll answers, and a webhook speaks when its sender has something to say.
+    return feed.market if feed.spec.way_in == "websocket" else None
 
 
 def _for_asset(rule: SilenceRule, spec: FeedSpec) -> SilenceRule:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 from edc_pipeline.consolidation import NoCertificate, daily_file, read_certificate
 from edc_pipeline.day_report.usual import FeedRows, compared, such_days
-from edc_pipeline.events import AssetClass, EventType
+from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
-from edc_pipeline.market_hours import session_of
+from edc_pipeline.market_hours import Span, sessions_of
 from edc_pipeline.vendors import VENDORS
 
-# A day that is traded in full, to measure a short one against: any Wednesday without a holiday.
-_FULL_DAY = dt.date(2026, 1, 21)
+_WEEK = dt.timedelta(weeks=1)
 
 
 def usual_rows(
@@ -43,32 +43,29 @@ def rows_of(path: Path) -> dict[str, int] | None:
     return {feed: counts.rows for feed, counts in certificate.feeds.items()}
 
 
-def asset_class_of(feed: str) -> AssetClass | None:
-    """Of `vendor/feed`, as far as we know the vendor."""
+def sessions_in(feed: str, day: dt.date, *, extended: bool = True) -> tuple[Span, ...]:
+    """When the market of `vendor/feed` is open on a day; all day for one unknown."""
     vendor, _, name = feed.partition("/")
     known = VENDORS.get(vendor)
     spec = known.feeds.get(name) if known else None
-    return spec.asset_class if spec else None
-
-
-def session_in(feed: str, day: dt.date) -> tuple[int, int] | None:
-    """When a feed's market is open on a day, extended hours included; all day for one unknown."""
-    asset_class = asset_class_of(feed)
-    return day_bounds(day) if asset_class is None else session_of(asset_class, day, extended=True)
+    if spec is None:
+        return (day_bounds(day),)
+    return sessions_of(spec.asset_class, day, extended=extended, hours_of=spec.hours_of)
 
 
 def share_of_session(feed: str, day: dt.date) -> float:
-    """How much of a full session a feed's market has on a day: 0 on holidays, 1 as a rule."""
-    asset_class = asset_class_of(feed)
-    if asset_class in {None, "crypto", "future"}:
+    """How much of a full session a feed's market has on a day: 0 on holidays, 1 as a rule.
+
+    Full is the longer one of a week before and after: Fridays are shorter every week where the
+    market closes in the evening, or is open at night in New York.
+    """
+    sessions = sessions_in(feed, day, extended=False)
+    if sessions == (day_bounds(day),):
         return 1.0
-    assert asset_class is not None
-    session, full = session_of(asset_class, day), session_of(asset_class, _FULL_DAY)
-    if session is None or full is None:
-        return 0.0
-    # A currencies' Friday is the same short day every week: only stocks have short days.
-    return 1.0 if asset_class == "fx" else min(1.0, _length(session) / _length(full))
+    length = length_of(sessions)
+    beside = (length_of(sessions_in(feed, d, extended=False)) for d in (day - _WEEK, day + _WEEK))
+    return length / max(length, *beside) if length else 0.0
 
 
-def _length(span: tuple[int, int]) -> int:
-    return span[1] - span[0]
+def length_of(sessions: Sequence[Span]) -> int:
+    return sum(closes - opens for opens, closes in sessions)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edc_pipeline.consolidation import Certificate
-from edc_pipeline.day_report.earlier import session_in
+from edc_pipeline.day_report.earlier import length_of, sessions_in
 from edc_pipeline.market_day import NS_PER_SECOND, parse_day
+from edc_pipeline.market_hours import Span
 
 TOO_MUCH: Final = 0.1  # of a session
 
@@ -31,26 +32,31 @@ def missed(told: Certificate) -> list[Missed]:
     found = []
     sources = {g.name: f"{g.vendor}/{g.feed}" for g in told.gaps}
     for name, product in sorted(sources.items()):
-        session = session_in(product, day)
-        if session is None:
+        sessions = sessions_in(product, day)
+        if not sessions:
             found.append(Missed(name, 0, 0.0, 0.0))
             continue
-        opens, closes = session
+        opens, closes = sessions[0][0], sessions[-1][1]
         # What has no end yet has lasted, as far as we know, until the last that was heard at all.
         so_far = closes if told.state.state != "provisional" else told.last_event or opens
-        spans = [
-            (max(g.from_ns, opens), min(so_far if g.to_ns is None else g.to_ns, closes), g.symbol)
-            for g in told.gaps
-            if g.name == name and g.state != "filled"
-        ]
-        touching = [span for span in spans if span[0] < span[1]]
-        covered = _covered([(begins, ends) for begins, ends, symbol in touching if not symbol])
-        share = covered / (closes - opens)
-        found.append(Missed(name, len(touching), covered / NS_PER_SECOND, share))
+        gaps = [g for g in told.gaps if g.name == name and g.state != "filled"]
+        touching, whole = 0, []
+        for gap in gaps:
+            parts = _within(sessions, gap.from_ns, so_far if gap.to_ns is None else gap.to_ns)
+            touching += bool(parts)
+            whole += [] if gap.symbol else parts
+        covered = _covered(whole)
+        share = covered / length_of(sessions)
+        found.append(Missed(name, touching, covered / NS_PER_SECOND, share))
     return found
 
 
-def _covered(spans: Sequence[tuple[int, int]]) -> int:
+def _within(sessions: Sequence[Span], begins: int, ends: int) -> list[Span]:
+    parts = ((max(begins, opens), min(ends, closes)) for opens, closes in sessions)
+    return [part for part in parts if part[0] < part[1]]
+
+
+def _covered(spans: Sequence[Span]) -> int:
     """The length of all spans together; what several cover counts once."""
     covered, reached = 0, None
     for begins, ends in sorted(spans):

@@ -105,8 +105,8 @@ def _of_this_machine(settings: Settings) -> list[Trouble]:
     held, _ = current_owner(settings.spool)
     found = troubles_of_capture(bool(feeds), held, report, now_ns)
     if held:
-        classes = {name: feed.spec.asset_class for name, feed in feeds.items()}
-        found += mute_feeds(report, classes, now_ns)
+        markets = {name: feed.market for name, feed in feeds.items()}
+        found += mute_feeds(report, markets, now_ns)
     if settings.data_dir.is_dir():
         free = shutil.disk_usage(settings.data_dir).free
         found += disk_short(free, settings.alerts.disk_free_gib, str(settings.data_dir))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edc_pipeline.coded import Coded
 from edc_pipeline.events import EVENT_TYPES, AnyEvent, AssetClass, EventType
-from edc_pipeline.vendors.pairs import kind_fault
+from edc_pipeline.market_hours import HoursOf
+from edc_pipeline.vendors.pairs import class_of_pair
 
 Outcome = Literal["events", "control", "quarantined"]
 
@@ -353,8 +354,7 @@ class FeedSpec:
     sequence: tuple[SequenceRule, ...] = ()  # empty: the vendor numbers nothing
     acknowledges_within_s: float | None = None  # None: the vendor confirms no subscription
     max_frame_bytes: int = 1 << 20
-    # Its stocks trade when New York's do. False: nobody here knows when its market is open.
-    us_hours: bool = True
+    hours_of: HoursOf = "us"  # whose hours its market keeps
     all_symbols: bool = True  # False: the vendor has to be asked symbol by symbol
     # Pairs of coins beside those of currencies, or the other way, whatever its asset class.
     any_pairs: bool = False
@@ -368,6 +368,11 @@ class FeedSpec:
         if self.polling is not None:
             return "polling"
         return "websocket" if self.webhook is None else "webhook"
+
+    def class_of(self, symbol: str) -> AssetClass:
+        """What our spelling is here, where nobody says it: stocks' feeds have pairs as well."""
+        only = {"crypto", "future"} if self.any_pairs else {"crypto", "future", "fx"}
+        return class_of_pair(symbol, self.asset_class, only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,10 +395,3 @@ class Vendor:
     reader_of_many: Callable[[Subscription], ReadMany | None] = lambda _: None
     limits: str = ""
     free_plan: str = ""  # what it gives; empty: nothing
-
-    def symbol_fault(self, feed: str, symbol: str) -> str | None:
-        """What is wrong with asking this feed for it, as far as its spelling tells."""
-        fault, spec = self.check_symbol(feed, symbol), self.feeds[feed]
-        if fault is not None or spec.any_pairs:
-            return fault
-        return kind_fault(symbol, spec.asset_class)

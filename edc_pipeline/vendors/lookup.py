@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from edc_pipeline.events import AssetClass
-from edc_pipeline.vendors.contract import FeedSpec, Vendor
+from edc_pipeline.vendors.contract import Vendor
 from edc_pipeline.vendors.kraken.symbols import present_name
-from edc_pipeline.vendors.pairs import is_currency_pair
+from edc_pipeline.vendors.pairs import kind_fault
 
 # A single word longer than this is no ticker where it can be a pair: `btcusdt`, `eurusd`.
 _TICKER: Final = 5
@@ -89,29 +89,31 @@ def spellings(
     alike: dict[tuple[str, AssetClass, str], list[str]] = {}
     for vendor in vendors:
         for name, feed in vendor.feeds.items():
-            if vendor.symbol_fault(name, symbol) is None:
+            if symbol_fault(vendor, name, symbol) is None:
                 number = tokens.get(vendor.name, {}).get(symbol)
                 spelled = _spell(vendor, name, symbol) if number is None else str(number)
-                alike.setdefault((vendor.name, _class(symbol, feed), spelled), []).append(name)
+                alike.setdefault((vendor.name, feed.class_of(symbol), spelled), []).append(name)
     return [
         Spelling(symbol, vendor_name, tuple(feeds), asset_class, spelled, _venue(spelled))
         for (vendor_name, asset_class, spelled), feeds in alike.items()
     ]
 
 
+def symbol_fault(
+    vendor: Vendor, feed: str, symbol: str, *, class_is_stated: bool = False
+) -> str | None:
+    """What is wrong with asking this feed for it, as far as its spelling tells. Who states what a
+    pair is knows that the feed has it."""
+    fault, spec = vendor.check_symbol(feed, symbol), vendor.feeds[feed]
+    if fault is not None or spec.any_pairs or class_is_stated:
+        return fault
+    return kind_fault(symbol, spec.asset_class)
+
+
 def _venue(spelling: str) -> str:
     """`BINANCE:BTCUSDT`; a single letter is a market's, not a venue's (`X:BTCUSD`)."""
     venue, colon, _ = spelling.partition(":")
     return venue if colon and len(venue) > 1 else ""
-
-
-def _class(symbol: str, feed: FeedSpec) -> AssetClass:
-    told = feed.asset_class in {"crypto", "future"} or (
-        feed.asset_class == "fx" and not feed.any_pairs
-    )
-    if told or "/" not in symbol:
-        return feed.asset_class
-    return "fx" if is_currency_pair(symbol) else "crypto"
 
 
 def _symbol_of(vendor: Vendor, feed: str, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Final
 
 from edc_pipeline.events import AssetClass
@@ -60,6 +61,13 @@ def is_currency_pair(symbol: str) -> bool:
     """Whether both sides of `EUR/USD` are moneys of states; a coin is none."""
     base, _, quote = symbol.partition("/")
     return base in _CURRENCIES and quote in _CURRENCIES
+
+
+def class_of_pair(symbol: str, usual: AssetClass, only: Set[str]) -> AssetClass:
+    """By its moneys. `usual` of what is no pair, and where it is one that `only` has its like."""
+    if "/" not in symbol or usual in only:
+        return usual
+    return "fx" if is_currency_pair(symbol) else "crypto"
 
 
 # Coins of three letters, as the codes of currencies have; any of another length is known by that.

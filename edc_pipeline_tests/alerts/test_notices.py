@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -12,7 +14,9 @@ from edc_pipeline.alerts.troubles import (
     mute_feeds,
     troubles_of_capture,
 )
+from edc_pipeline.market_hours import any_open
 from edc_pipeline.settings_of_days import Alerts
+from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline_tests.defs.test_keep_capture_running import report
 
 RULES = Alerts(patience_minutes=1, cool_down_minutes=10)
@@ -128,6 +132,8 @@ def test_what_could_not_be_sent_is_told_later() -> None:
 
 NOON = 1_769_101_200 * 10**9  # Thursday, 2026-01-22, 12:00 in New York
 SATURDAY = NOON + 2 * 86_400 * 10**9
+STOCKS = partial(any_open, ("equity",), "us")
+COINS = partial(any_open, ("crypto",), "us")
 
 
 def test_capture_is_down_only_where_it_is_wanted() -> None:
@@ -150,19 +156,39 @@ def test_a_collector_that_says_nothing_is_down() -> None:
 def test_a_feed_is_mute_only_while_its_market_is_open(now: int, number: int) -> None:
     said = report()
     said.at = now
-    assert mute_feeds(said, {"stocks": "equity"}, now) == []
+    assert mute_feeds(said, {"stocks": STOCKS}, now) == []
     said.feeds[0].state = "silent"
-    assert len(mute_feeds(said, {"stocks": "equity"}, now)) == number
-    assert len(mute_feeds(said, {"stocks": "crypto"}, now)) == 1
+    assert len(mute_feeds(said, {"stocks": STOCKS}, now)) == number
+    assert len(mute_feeds(said, {"stocks": COINS}, now)) == len(mute_feeds(said, {}, now)) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "number"),
+    [
+        (1_772_769_000, 1),  # Friday, 2026-03-06, 9:20 in India: 22:50 in New York
+        (1_773_114_600, 1),  # Tuesday, 2026-03-10, 9:20 in India: 23:50 in New York by then
+        (1_773_113_400, 1),  # its pre-open
+        (1_773_112_800 - 60, 0),  # 8:49
+        (1_773_137_400, 0),  # 15:40
+        (1_773_158_400, 0),  # noon in New York
+    ],
+)
+def test_kite_is_mute_only_while_indias_market_is_open(now: int, number: int) -> None:
+    options = {"tokens": {"INFY": 408065}}
+    kite = Feed(vendor="zerodha", feed="ticker", symbols=("INFY",), options=options)
+    said = report()
+    said.at = now * 10**9
+    said.feeds[0].state = "silent"
+    assert len(mute_feeds(said, {"stocks": kite.market}, said.at)) == number
 
 
 def test_a_polled_feed_is_not_mute_in_hours_in_which_it_is_not_asked() -> None:
     said = report()
     said.at = NOON
     said.feeds[0].state = "closed"
-    assert mute_feeds(said, {"stocks": "equity"}, NOON) == []
+    assert mute_feeds(said, {"stocks": STOCKS}, NOON) == []
     said.feeds[0].subscription = "refused"
-    assert len(mute_feeds(said, {"stocks": "equity"}, NOON)) == 1
+    assert len(mute_feeds(said, {"stocks": STOCKS}, NOON)) == 1
 
 
 def test_a_disk_is_short_below_its_limit() -> None:

@@ -101,12 +101,32 @@ def test_each_market_has_its_hours(tmp_path: Path) -> None:
     currencies = Feed(vendor="tiingo", feed="fx", symbols=("EUR/USD",))
     assert told_after(tmp_path, Standing(), currencies, "2026-01-22T03:00")[0] is not None
     assert told_after(tmp_path, Standing(), currencies, "2026-01-24T11:00")[0] is None
-    # Of Indian exchanges nothing is known here, and a poll or a caller may have nothing to say.
-    tokens = {"tokens": {"INFY": 408065}}
-    shares = Feed(vendor="zerodha", feed="ticker", symbols=("INFY",), options=tokens)
-    assert market_of(shares) is None
+    # A poll or a caller may have nothing to say.
     polled = next(f for f in VENDORS["tiingo"].feeds.values() if f.way_in == "polling")
     assert market_of(Feed(vendor="tiingo", feed=polled.name, symbols=("SPY",))) is None
+
+
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [
+        ("2026-03-05T22:50", True),  # 9:20 in India
+        ("2026-03-09T22:50", False),  # 8:20: New York's clock went forward in between
+        ("2026-03-09T23:50", True),
+        ("2026-03-09T11:00", False),  # night in India, day in New York
+        ("2026-01-25T23:00", False),  # India's Republic Day
+    ],
+)
+def test_kite_has_the_hours_of_india(tmp_path: Path, begins: str, told: bool) -> None:
+    tokens = {"INFY": 408065, "MCX:GOLD26APRFUT": 1, "USD/INR": 2}
+    classes = {"MCX:GOLD26APRFUT": "future"}
+    shares = Feed(
+        vendor="zerodha",
+        feed="ticker",
+        symbols=tuple(tokens),
+        options={"tokens": tokens},
+        asset_classes=classes,  # type: ignore[arg-type]
+    )
+    assert (told_after(tmp_path, Standing(), shares, begins)[0] is not None) is told
 
 
 def test_one_that_was_not_answered_is_told_so(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edc_pipeline.consolidation import consolidate
-from edc_pipeline.day_report.earlier import session_in, share_of_session, usual_rows
+from edc_pipeline.day_report.earlier import sessions_in, share_of_session, usual_rows
 from edc_pipeline.day_report.examine import Examined, examine
 from edc_pipeline.day_report.missed import missed
 from edc_pipeline.day_report.usual import compared, such_days
 from edc_pipeline.events import AnyEvent, EventType
-from edc_pipeline.market_day import midnight_ns
+from edc_pipeline.market_day import day_bounds, midnight_ns
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 from edc_pipeline_tests.day_report.test_pictures import told
 
@@ -242,11 +243,32 @@ def test_a_gap_outside_of_the_session_costs_nothing() -> None:
     assert [m.gaps for m in missed(saturday)] == [0]
 
 
+def test_kites_session_lies_around_new_yorks_midnight() -> None:
+    """In winter 22:30, the pre-open, to 5:00."""
+    hour = 3600
+    certificate = told([(4 * hour, 10 * hour), (12 * hour, 14 * hour), (20 * hour, 24 * hour)])
+    gaps = [replace(gap, vendor="zerodha", feed="ticker") for gap in certificate.gaps]
+    (kite,) = missed(replace(certificate, gaps=gaps))
+    assert (kite.gaps, kite.seconds) == (2, 2.5 * hour)
+    assert kite.share == pytest.approx(2.5 / 6.5)
+
+
+def test_a_session_is_measured_by_those_a_week_before_and_after() -> None:
+    kite, friday, sunday = "zerodha/ticker", dt.date(2026, 2, 6), dt.date(2026, 2, 8)
+    assert [share_of_session(kite, day) for day in (friday, sunday, DAY)] == [1.0, 1.0, 1.0]
+    assert share_of_session(kite, dt.date(2026, 2, 7)) == 0
+    republic_day = dt.date(2026, 1, 26)
+    assert share_of_session(kite, republic_day) == pytest.approx(1.25 / 6.25)
+    for short in (dt.date(2026, 3, 8), dt.date(2026, 11, 1)):  # days of 23 and 25 hours
+        assert share_of_session("tiingo/crypto", short) == 1
+        assert share_of_session("tiingo/fx", short) == 1
+
+
 def test_sessions_by_feed() -> None:
     thanksgiving, short = dt.date(2026, 11, 26), dt.date(2026, 11, 27)
     assert share_of_session("tiingo/iex", thanksgiving) == 0
     assert share_of_session("tiingo/iex", short) == pytest.approx(3.5 / 6.5)
     assert share_of_session("tiingo/crypto", thanksgiving) == 1
     assert share_of_session("nobody/knows", thanksgiving) == 1
-    assert session_in("tiingo/iex", thanksgiving) is None
-    assert session_in("nobody/knows", thanksgiving) is not None
+    assert sessions_in("tiingo/iex", thanksgiving) == ()
+    assert sessions_in("nobody/knows", thanksgiving) == (day_bounds(thanksgiving),)

@@ -132,7 +132,7 @@ VENDOR: Final = Vendor(
             option_files={"instruments": read_dump},
             options_help="mode: ltp, quote, full (default full); tokens: {INFY: 408065};"
             " instruments: Kite's dump of instruments, a CSV file",
-            us_hours=False,
+            hours_of="india",
             all_symbols=False,
             stale_after_s=30.0,  # it beats about every second
             websocket=Websocket(query=_query, symbols_per_connection=3000, connections=3),
