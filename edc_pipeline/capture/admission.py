@@ -26,6 +26,10 @@ from edc_pipeline.vendors.reading import add_fault
 
 log = logging.getLogger(__name__)
 
+# Of the rows of one type in a read, told apart. Kite's first frame states each instrument as of its
+# latest trade; with the usual horizon of seven days that may be fifteen.
+_MOST_DAYS: Final = 16
+
 
 class Admission:
     """Numbers genuine copies, sends faulty events to quarantine, and holds the horizon of C2."""
@@ -63,22 +67,40 @@ class Admission:
         return reading
 
     def admit_many(self, found: Sequence[Columns], received_at: int) -> list[Columns] | None:
-        """The same for the frames of one read. None: not all is admitted as it is, or not all of a
-        type is of one day."""
+        """The same for the frames of one read, what is of two days apart from each other. None: not
+        all is admitted as it is."""
         if not self._received_from <= received_at < self._received_before:
             self._look_up(received_at)
-        if not all(map(self._admits, found)):
-            return None
-        return [_with_occurrences(columns) if columns.several else columns for columns in found]
+        admitted: list[Columns] = []
+        for columns in found:
+            by_day = self._by_day(columns)
+            if by_day is None:
+                return None
+            admitted += map(_with_occurrences, by_day) if columns.several else by_day
+        return admitted
 
-    def _admits(self, found: Columns) -> bool:
+    def _by_day(self, found: Columns) -> list[Columns] | None:
         times = found.numbers["ts_event"]
         first, last = int(times.min()), int(times.max())
-        return (
+        if not (
             self._from <= first <= last < self._before
             and all_storable(found.constants, found.numbers, found.coded, found.texts)
-            and self._day_of(first) == self._day_of(last)
-        )
+        ):
+            return None
+        if self._day_of(first) == self._day_of(last):
+            return [found]
+        if found.frame_numbers is not None:
+            return None  # these rows have to stay together; once a midnight
+        parts: list[Columns] = []
+        while len(parts) < _MOST_DAYS:
+            of_first = times < day_bounds(self._day_of(first))[1]
+            parts.append(found.some(of_first))
+            if of_first.all():
+                return parts
+            found = found.some(~of_first)
+            times = found.numbers["ts_event"]
+            first = int(times.min())
+        return None
 
     def _look_up(self, received_at: int) -> None:
         """The bounds of the day of receipt and of the horizon around it: once a day."""

@@ -225,7 +225,7 @@ class Intake:
         for number in sampled(before, counts.received):
             observe = state.latencies.observe
             observe("receive_to_published", self._clock() - at)
-            if found[0].constants.get("ts_source", "vendor") == "vendor":
+            if _bears_the_vendors_time(found[0]):
                 observe("vendor_to_receive", at - int(found[0].numbers["ts_event"][0]))
             if state.drift.wants(number):
                 payload = payloads[number - before - 1]
@@ -339,6 +339,14 @@ class Intake:
                 state.subscription = ""
             return Heard(data=bool(reading.events), replies=replies)
         return tell_problem(state, said, replies)
+
+
+def _bears_the_vendors_time(found: Columns) -> bool:
+    """Of the first row."""
+    differs = found.coded.get("ts_source")
+    if differs is not None:
+        return differs.words.texts[int(differs.codes[0])] == "vendor"
+    return bool(found.constants.get("ts_source", "vendor") == "vendor")
 
 
 def tell_problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:

@@ -227,7 +227,7 @@ class Live:
                 rows = rows_of(columns, at, self._asked[columns.event_type])
                 made = rows.events()
                 events += made
-                keys += rows.keys(made)
+                keys += rows.keys()
                 places += rows.places
         if len(found) > 1:
             order = sorted(range(len(places)), key=places.__getitem__)

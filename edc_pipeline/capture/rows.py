@@ -17,7 +17,6 @@ from edc_pipeline.events import (
     AnyEvent,
     EventType,
     content_columns,
-    content_key,
 )
 from edc_pipeline.vendors.contract import Columns
 
@@ -44,16 +43,17 @@ class Rows:
             deque(map(setattr, events, repeat(name), values), _AT_ONCE)
         return events
 
-    def keys(self, events: Sequence[AnyEvent]) -> list[tuple[object, ...]]:
-        """`content_key` of each."""
-        if "ts_source" in self.differ:
-            return list(map(content_key, events))
+    def keys(self) -> list[tuple[object, ...]]:
+        """`content_key` of each event."""
         said = {**DEFAULTS[self.event_type], **self.same}
         columns: list[Iterable[Any]] = [
             _told_apart(self.differ[name]) if name in self.differ else repeat(_one(said[name]))
             for name in content_columns(self.event_type)
         ]
-        if said["ts_source"] == "receive":
+        if "ts_source" in self.differ:
+            whose = zip(self.differ["ts_source"], self.differ["ts_event"], strict=True)
+            columns[0] = [None if source == "receive" else at for source, at in whose]
+        elif said["ts_source"] == "receive":
             columns[0] = repeat(None)
         return list(zip(repeat(self.event_type, len(self.places)), *columns, strict=False))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -136,6 +137,17 @@ class Columns:
     # Where the vendor numbers a connection's messages (`Reading.seq`): the places of the frames
     # that these rows are from, none of which has rows elsewhere, and the number of each.
     frame_numbers: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def some(self, rows: NDArray[np.bool_]) -> Columns:
+        """Some of the rows, where the vendor does not number them."""
+        assert self.frame_numbers is None
+        return replace(
+            self,
+            numbers={name: values[rows] for name, values in self.numbers.items()},
+            coded={name: Coded(c.words, c.codes[rows]) for name, c in self.coded.items()},
+            texts={name: list(compress(said, rows.tolist())) for name, said in self.texts.items()},
+            places=self.places[rows],
+        )
 
 
 # (the frames of one read, its receive time) → the same events as reading them one by one gives,

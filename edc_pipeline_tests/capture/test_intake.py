@@ -4,6 +4,7 @@ for the disk."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.spool.ledger import Source
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Columns, ReadMany, Subscription
-from edc_pipeline_tests.vendors.test_zerodha_many import FULL, NOON_S, SHARE, framed, packet
+from edc_pipeline_tests.vendors.test_zerodha_many import DAY_S, FULL, NOON_S, SHARE, framed, packet
 
 AT = NOON_S * 10**9 + 5
 KITE = VENDORS["zerodha"]
@@ -25,9 +26,10 @@ SOURCE = Source("kite", "zerodha", "ticker")
 LINE = Line(number=0, name="kite", vendor="zerodha", feed="ticker", connection="a")
 
 
-def of_packets(count: int) -> bytes:
-    prices = [[100 + n, *FULL[1:]] for n in range(count)]
-    return framed([packet(184, SHARE, some, NOON_S) for some in prices])
+def of_packets(count: int, *times: int) -> bytes:
+    """Prices that grow, and times that take turns."""
+    said = zip(range(count), cycle(times or (NOON_S,)), strict=False)
+    return framed([packet(184, SHARE, [100 + n, *FULL[1:]], at) for n, at in said])
 
 
 def taken(
@@ -49,7 +51,9 @@ def taken(
         ([of_packets(3)], False),
         ([of_packets(1)] * 7, False),
         ([of_packets(1)] * 8, True),
-        ([of_packets(50), framed([packet(8, SHARE, FULL, 0)])], False),  # not plain: one by one
+        ([of_packets(50, NOON_S, 0, NOON_S - DAY_S, 0)] * 2, True),
+        ([of_packets(50, NOON_S, NOON_S - 9 * DAY_S)], True),  # and refused: beyond the horizon
+        ([of_packets(50), b"\0"], False),  # not plain: one by one
     ],
     ids=lambda told: str(told) if isinstance(told, bool) else f"{len(told)} frames",
 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edc_pipeline.capture import rows as one_by_one
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.events import COLUMNS, EVENT_CLASSES, AnyEvent, content_key
+from edc_pipeline.market_day import market_day
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Columns, Reading, Subscription
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
@@ -44,8 +45,8 @@ Placed = tuple[int, AnyEvent]  # the second is of the frame at the first
 
 
 def in_order(rows: Sequence[Placed]) -> list[Placed]:
-    """By frame, and in each by type: the order among types is of no account."""
-    return sorted(rows, key=lambda row: (row[0], row[1].event_type))
+    """By frame, and in each by type and day: the order among those is of no account."""
+    return sorted(rows, key=lambda row: (row[0], row[1].event_type, market_day(row[1].ts_event)))
 
 
 def rows_of(found: Sequence[Columns]) -> list[Placed]:
@@ -94,7 +95,7 @@ def subscribed_to(columns: Columns, events: list[AnyEvent]) -> None:
     """What subscribers are given is the same."""
     rows = one_by_one.rows_of(columns, RECEIVED_AT)
     assert told(rows.events()) == told(events)
-    assert rows.keys(events) == list(map(content_key, events))
+    assert rows.keys() == list(map(content_key, events))
     asked = {events[0].symbol}
     some = one_by_one.rows_of(columns, RECEIVED_AT, asked)
     assert told(some.events()) == told([event for event in events if event.symbol in asked])

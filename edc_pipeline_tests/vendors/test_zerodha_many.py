@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.rows import rows_of
+from edc_pipeline.market_day import NS_PER_SECOND, market_day
 from edc_pipeline.vendors import VENDORS
-from edc_pipeline.vendors.contract import ChangesInPlace, Subscription, both
+from edc_pipeline.vendors.contract import ChangesInPlace, Columns, Subscription, both
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT
 from edc_pipeline_tests.vendors.test_reading_many import agree
 
 NOON_S = 1_769_101_200
+DAY_S = 86_400
+RECEIVED_S = RECEIVED_AT // NS_PER_SECOND
 LENGTHS = (8, 28, 32, 44, 164, 184)
 TIME_AT = {32: 28, 184: 60}
 SHARE, BOND_OF_CDS, INDEX = 408065, 1106179, 256265
@@ -56,9 +61,15 @@ _TOKENS = st.one_of(
 
 @st.composite
 def _reads(draw: st.DrawFn) -> list[bytes]:
-    """Frames of one to three lengths: a quarter of what is drawn is read together."""
+    """Frames of one to three lengths, with and without times, of some days."""
     lengths = st.sampled_from(draw(st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=3)))
-    times = st.sampled_from(draw(st.sampled_from([[NOON_S, NOON_S + 1], [0], [0, NOON_S]])))
+    times = st.sampled_from(
+        draw(
+            st.sampled_from(
+                [[NOON_S, NOON_S + 1], [0], [0, NOON_S], [0, NOON_S, NOON_S - DAY_S, 86_400]]
+            )
+        )
+    )
     tokens = st.sampled_from(draw(st.lists(_TOKENS, min_size=1, max_size=4)))
     numbers = st.lists(_NUMBERS, max_size=45) | st.just([10_000 + n for n in range(45)])
     packets = st.lists(st.builds(packet, lengths, tokens, numbers, times), max_size=5)
@@ -106,6 +117,50 @@ def test_a_packet_without_prices_beside_others_is_plain() -> None:
     assert not together([framed([share]), framed([nothing])])
 
 
+def test_packets_with_and_without_a_time_are_plain() -> None:
+    """Of what was not traded yet today, of an index by its short packet, and of two modes."""
+    share, untimed = packet(184, SHARE, FULL, NOON_S), packet(184, BOND_OF_CDS, FULL, 0)
+    index, ltp = packet(28, INDEX, FULL, 0), packet(8, SHARE, FULL, 0)
+    assert together([framed([untimed, share, index, share]), framed([ltp]), framed([share])])
+    # Copies in one frame are numbered, and ours are none of the vendor's.
+    at_receipt = packet(184, SHARE, FULL, RECEIVED_S)
+    assert together([framed([packet(184, SHARE, FULL, 0), at_receipt] * 3)])
+
+
+def test_packets_of_several_days_are_admitted_by_day() -> None:
+    """At its beginning a connection hears of each instrument as of its latest trade."""
+    days = [RECEIVED_S, RECEIVED_S - DAY_S, 0, RECEIVED_S - 3 * DAY_S, RECEIVED_S - 7 * DAY_S]
+    packets = [packet(184, SHARE, FULL, at) for at in days] * 2
+    frames = [framed(packets), framed(packets[1:3]), framed(packets[:1])]
+    assert together(frames)
+    admitted = admit(frames, horizon_days=7)
+    assert admitted is not None
+    found = [(c.event_type, market_day(int(c.numbers["ts_event"][0]))) for c in admitted]
+    by_type = Counter(event_type for event_type, _ in found)
+    assert by_type == {"quote": 4, "ref_px": 4}
+    assert len(set(found)) == 8
+    # The second of each frame that says the same is a copy.
+    copies = [c.numbers["occurrence"].tolist() for c in admitted if c.event_type == "quote"]
+    assert sorted(map(sum, copies)) == [1, 1, 1, 2]  # two of the packets are of today
+
+
+def test_what_is_beyond_the_horizon_or_of_too_many_days_is_read_one_by_one() -> None:
+    old = [packet(184, SHARE, FULL, at) for at in (RECEIVED_S, RECEIVED_S - 9 * DAY_S)]
+    assert admit([framed(old)], horizon_days=7) is None
+    assert admit([framed(old)], horizon_days=None) is not None
+    many = [packet(184, SHARE, FULL, NOON_S - n * DAY_S) for n in range(17)]
+    assert admit([framed(many[:16])], horizon_days=None) is not None
+    assert admit([framed(many)], horizon_days=None) is None
+
+
+def admit(frames: Sequence[bytes], horizon_days: int | None) -> list[Columns] | None:
+    read_many = VENDORS["zerodha"].reader_of_many(ASKED[1])
+    assert read_many is not None
+    found = read_many(frames, RECEIVED_AT)
+    assert found is not None
+    return Admission(horizon_days).admit_many(found, RECEIVED_AT)
+
+
 def test_one_side_and_negative_prices_are_plain() -> None:
     numbers = [*FULL]
     numbers[16], numbers[31] = 0, -500  # the best bid's price and the best ask's
@@ -145,7 +200,6 @@ PLAIN = packet(184, SHARE, FULL, NOON_S)
         framed([PLAIN], 2),
         framed([PLAIN]) + b"\0",
         framed([PLAIN, packet(32, INDEX, FULL, NOON_S)])[:-1],
-        framed([PLAIN, packet(8, SHARE, FULL, 0)]),
     ],
 )
 def test_a_frame_that_is_not_plain_leaves_the_read_to_be_read_one_by_one(frame: bytes) -> None:

@@ -2,8 +2,7 @@
 plain.
 
 Plain is: every frame whole packets that are known and no byte besides, at least one of them with
-an event, and all times the vendor's or none. So a mode is read together; two modes on one
-connection are not, while both come in one read.
+an event. Packets of several modes, and with and without a time, may come in one read.
 """
 
 from __future__ import annotations
@@ -93,11 +92,10 @@ for _number, _segment in SEGMENTS.items():
     _VENUE_CODES[_number] = _VENUES.number(_segment.venue)
 
 _KINDS: Final = Words("last", *DAY_PRICES)
-# The same objects in every read: it goes on where the one before ended.
-_CONSTANTS: Final = {
-    source: {"vendor": "zerodha", "feed": FEED, "ts_source": source}
-    for source in ("vendor", "receive")
-}
+_SOURCES: Final = Words("receive", "vendor")
+# The same object in every read: it goes on where the one before ended. So a column says whose each
+# time is though mostly all are the vendor's: what was not traded yet has none, beside what was.
+_CONSTANTS: Final = {"vendor": "zerodha", "feed": FEED}
 
 
 class _Table(NamedTuple):
@@ -172,16 +170,6 @@ def _table(frames: Sequence[bytes]) -> _Table:
     return table
 
 
-def _has_times(table: _Table, gives: NDArray[np.bool_]) -> bool:
-    """Whether the vendor's times stand in all packets that give events; `Fault`: in some."""
-    told = table.seconds != 0
-    if not (told == told[0]).all():
-        told = told[gives]
-        if len(told) and not (told == told[0]).all():
-            raise Fault("with and without times")
-    return bool(told[:1].any())
-
-
 def reader_of_many(subscription: Subscription) -> ReadMany:
     name = names_of(subscription)
     symbols = Spelling(lambda token: name(token)[0])
@@ -205,21 +193,20 @@ def reader_of_many(subscription: Subscription) -> ReadMany:
         table.prices[:] /= divisors[:, None]
         table.sides[0] /= divisors
         is_price, is_quote = table.prices != 0, table.sides[0].any(axis=0)
-        if _has_times(table, is_price.any(axis=1) | is_quote):
-            constants, times = _CONSTANTS["vendor"], table.seconds * NS_PER_SECOND
-        else:
-            constants, times = _CONSTANTS["receive"], np.full(len(segments), received_at)
+        told = table.seconds != 0
+        times = np.where(told, table.seconds * NS_PER_SECOND, received_at)
         tokens = table.tokens.tolist()
         about = {
             "symbol": symbols(tokens),
             "asset_class": asset_classes(tokens),
             "venue": Coded(_VENUES, _VENUE_CODES[segments]),
+            "ts_source": Coded(_SOURCES, told.astype(np.int32)),
         }
 
         def made(kind: EventType, rows: Rows, numbers: Numbers, more: CodedTexts) -> Columns:
             coded = {name: Coded(said.words, said.codes[rows]) for name, said in about.items()}
             places = table.places[rows]
-            return Columns(kind, constants, numbers, coded | more, {}, places, several=True)
+            return Columns(kind, _CONSTANTS, numbers, coded | more, {}, places, several=True)
 
         found = []
         rows = np.flatnonzero(is_quote)
