@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("edc", deadline=None, print_blob=True)
+settings.register_profile(
+    "edc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 settings.load_profile("edc")
 
 

@@ -68,9 +68,9 @@ def test_a_cut_at_any_byte_leaves_exactly_the_whole_frames() -> None:
         for cut, heard in enumerate(recorder.connections[: len(stream) + 1]):
             frames_whole = sum(end <= cut for end in ends) - 1
             assert heard == whole[frames_whole], f"cut after {cut} bytes"
-        assert set(recorder.closings[: len(stream)]) == {
-            "the connection was cut without a close frame"
-        }
+        # By a reset where the answer to the ping was on its way when the server let go.
+        told = "the connection was cut without a close frame"
+        assert all(reason.startswith(told) for reason in recorder.closings[: len(stream)])
 
     run(scenario)
 
