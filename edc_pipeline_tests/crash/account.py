@@ -13,12 +13,14 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.journal.archive import read_archive
+from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.events import content_key
 from edc_pipeline.settings import Settings
@@ -26,6 +28,7 @@ from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer, read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
+from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Reading
 
 COMMIT_S: Final = 0.05
@@ -65,6 +68,7 @@ class Account:
     torn: int = 0
     unaccounted: int = 0  # rows or quarantined frames that no received frame explains, or lacks
     out_of_balance: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)  # of the first that are unaccounted for
     longest_loss_ms: float = 0.0
     most_noise_ms: float = 0.0
 
@@ -169,36 +173,67 @@ def _hold_spool_together(settings: Settings, account: Account) -> None:
         if out != in_footers:
             account.out_of_balance.append(f"{event_type} {day}: {dict(out)} {dict(in_footers)}")
     account.twice += sum(n - 1 for n in rows.values())
-    expected, unreadable, frames = _what_the_frames_are(spool)
-    account.unaccounted += len(rows.keys() ^ expected)
+    said = _what_the_frames_are(spool)
+    _explain(account, "rows that no frame gives", rows.keys() - said.rows - said.restated)
+    _explain(account, "rows that are nowhere", said.rows - rows.keys())
     quarantined = Counter((q.connection, q.frame) for q in _all_quarantined(spool))
     account.twice += sum(n - 1 for n in quarantined.values())
-    account.unaccounted += len(quarantined.keys() ^ unreadable)
+    _explain(account, "quarantined, or not", quarantined.keys() ^ said.unreadable)
     received = sum(counts.received for counts in ledger.frames().values())
-    if received != frames or not all(c.balanced for c in ledger.frames().values()):
-        account.out_of_balance.append(f"frames: ledger {received}, archive {frames}")
+    if received != said.frames or not all(c.balanced for c in ledger.frames().values()):
+        account.out_of_balance.append(f"frames: ledger {received}, archive {said.frames}")
+
+
+def _explain(account: Account, words: str, which: AbstractSet[Any]) -> None:
+    account.unaccounted += len(which)
+    account.told += [f"{words}: {one}" for one in sorted(which)[:3]]
 
 
 def _readings(spool: Path) -> Iterator[tuple[str, int, Reading]]:
     """Of every kept frame, its connection and ordinal, and what it says."""
-    admission = Admission(7)
     for kept in _cached_raw(spool).values():
         sessions = PastSessions()
         for frame, (row, payload) in kept.items():
             session = sessions.of(row["line"])
             assert session is not None
-            yield row["connection"], frame, admission.read(session, payload, row["received_at"])
+            yield row["connection"], frame, _ADMISSION.read(session, payload, row["received_at"])
 
 
-def _what_the_frames_are(spool: Path) -> tuple[set[Any], set[Any], int]:
-    expected, unreadable, frames = set(), set(), 0
+_ADMISSION: Final = Admission(7)
+
+
+@dataclass(slots=True)
+class _Said:
+    """By the kept frames: rows (connection, frame, type, copy), and unreadable frames."""
+
+    frames: int = 0
+    rows: set[Any] = field(default_factory=set)
+    # Rows that may be as well: an answer to a poll says what is new since the answers before, and
+    # recovery has only those that a segment still held. The daily file has each once.
+    restated: set[Any] = field(default_factory=set)
+    unreadable: set[Any] = field(default_factory=set)
+
+
+def _what_the_frames_are(spool: Path) -> _Said:
+    said = _Said()
     for connection, frame, reading in _readings(spool):
-        frames += 1
-        for event in reading.events:
-            expected.add((connection, frame, event.event_type, event.occurrence))
+        said.frames += 1
+        said.rows |= _rows_of(connection, frame, reading)
         if reading.outcome == "quarantined":
-            unreadable.add((connection, frame))
-    return expected, unreadable, frames
+            said.unreadable.add((connection, frame))
+    for kept in _cached_raw(spool).values():
+        for frame, (row, payload) in kept.items():
+            line: Line = row["line"]
+            if VENDORS[line.vendor].feeds[line.feed].polling is not None:
+                session = PastSessions().of(line)
+                assert session is not None
+                reading = _ADMISSION.read(session, payload, row["received_at"])
+                said.restated |= _rows_of(line.connection, frame, reading)
+    return said
+
+
+def _rows_of(connection: str, frame: int, reading: Reading) -> set[Any]:
+    return {(connection, frame, event.event_type, event.occurrence) for event in reading.events}
 
 
 def _all_quarantined(spool: Path) -> list[Any]:
@@ -221,7 +256,7 @@ def _hold_against_truth(spool: Path, truth: Path, account: Account) -> None:
     for kept in _cached_raw(spool).values():
         for _, payload in kept.values():
             if b'"messageType":"A"' in payload.replace(b" ", b"") and payload not in sent:
-                account.unaccounted += 1
+                _explain(account, "a frame that nobody sent", {payload})
 
 
 def _hold_daily_files(settings: Settings, account: Account) -> None:
@@ -246,5 +281,8 @@ def _hold_daily_files(settings: Settings, account: Account) -> None:
         if not found.ok or not made.certificate.balanced:
             account.out_of_balance += [f.message for f in found.findings]
             account.out_of_balance += made.certificate.reasons
-    account.unaccounted += sum(abs(per_type[t] - rows[t]) for t in per_type)
+    for kind, number in per_type.items():
+        if number != rows[kind]:
+            account.unaccounted += abs(number - rows[kind])
+            account.told.append(f"daily {kind}: {rows[kind]} rows of {number}")
     account.torn += len(list(settings.daily.rglob(".*.tmp")))

@@ -60,7 +60,7 @@ class Found:
     calls_struck: int = 0
     delivered: int = 0
     asked: int = 0
-    most_asked_in_a_minute: int = 0  # of 60
+    most_asked_in_a_minute: int = 0  # of 18
     wrong: list[str] = field(default_factory=list)  # a traceback, an end nobody asked for
 
 

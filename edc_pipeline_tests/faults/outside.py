@@ -23,18 +23,18 @@ from edc_pipeline_tests.capture.test_collector import rows_in
 PAIRS: Final = ("EUR/USD", "USD/JPY", "GBP/USD")
 _PATIENCE: Final = Patience(tries=10**6, first_pause_s=0.05, longest_pause_s=0.2)
 _WAITS_S: Final = 60.0
-_A_MINUTE: Final = Limit(60, "minute")
+_A_MINUTE: Final = Limit(18, "minute")
 
 
 class Outside:
     """In a thread of its own, until the `with` ends.
 
-    Three polled feeds share one budget. Each asks at once when a life begins: every three seconds
-    and sixty a minute, lives of a few seconds would ask some seventy times if they did not know
-    what the ones before them had spent.
+    Three polled feeds share one budget. Each asks at once when a life begins: of eighteen requests
+    a minute, lives of a few seconds would make some thirty if they did not know what the ones
+    before them had spent.
     """
 
-    def __init__(self, every_s: float = 3.0, budget: Limit = _A_MINUTE) -> None:
+    def __init__(self, every_s: float = 10.0, budget: Limit = _A_MINUTE) -> None:
         self.budget = budget
         self._every_s = every_s
         self.posted = Posted()
