@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from edc_pipeline.events import (
     NS_MAX,
     NS_MIN,
@@ -73,13 +75,13 @@ class Admission:
             self._look_up(received_at)
         admitted: list[Columns] = []
         for columns in found:
-            by_day = self._by_day(columns)
+            by_day = self._by_day(columns, alone=len(found) == 1)
             if by_day is None:
                 return None
             admitted += map(_with_occurrences, by_day) if columns.several else by_day
         return admitted
 
-    def _by_day(self, found: Columns) -> list[Columns] | None:
+    def _by_day(self, found: Columns, *, alone: bool) -> list[Columns] | None:
         times = found.numbers["ts_event"]
         first, last = int(times.min()), int(times.max())
         if not (
@@ -91,6 +93,8 @@ class Admission:
             return [found]
         if found.frame_numbers is not None:
             return None  # these rows have to stay together; once a midnight
+        if alone and found.ranks is None:
+            found = replace(found, ranks=np.arange(len(times)))
         parts: list[Columns] = []
         while len(parts) < _MOST_DAYS:
             of_first = times < day_bounds(self._day_of(first))[1]

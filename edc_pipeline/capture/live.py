@@ -8,7 +8,9 @@ delivered when no connection has brought n before. So the first to bring it is h
 prints of one connection all are, and whoever loses is counted.
 
 What somebody asked for is remembered for a time and up to a number, both bounded: a copy that is
-later than that is delivered twice, and so may be one of what nobody asked for when it first came.
+later than that is delivered twice. What nobody asked for when it first came is not remembered, for
+that would cost as much as to deliver it: who subscribes between an event and its copy on a second
+connection hears the copy, once, as late as it is.
 All of it runs on the collector's event loop; subscribers see the collector's own events and must
 not change them.
 """
@@ -19,6 +21,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
+
+import numpy as np
 
 from edc_pipeline.capture.rows import rows_of
 from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType, content_key
@@ -218,19 +222,19 @@ class Live:
         self._give(name, new, len(asked))
 
     def publish_many(self, name: str, connection: str, found: Sequence[Columns], at: int) -> None:
-        """The frames of one read, in their order; of one frame, type after type."""
+        """The frames of one read, in the order of what they say."""
         events: list[AnyEvent] = []
         keys: list[tuple[object, ...]] = []
-        places: list[int] = []
+        ranks: list[int] = []
         for columns in found:
             if columns.event_type in self._asked:
                 rows = rows_of(columns, at, self._asked[columns.event_type])
                 made = rows.events()
                 events += made
                 keys += rows.keys()
-                places += rows.places
+                ranks += rows.ranks
         if len(found) > 1:
-            order = sorted(range(len(places)), key=places.__getitem__)
+            order = np.array(ranks, np.int64).argsort(kind="stable").tolist()
             events, keys = [events[n] for n in order], [keys[n] for n in order]
         self._give(name, self._once.new_ones(connection, events, keys, at), len(events))
 

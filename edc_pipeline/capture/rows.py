@@ -30,15 +30,15 @@ class Rows:
     event_type: EventType
     same: Mapping[str, Any]  # of all of them, but for what differs
     differ: Mapping[str, Sequence[Any]]
-    places: Sequence[int]  # which frame each is from
+    ranks: Sequence[int]  # their order among all rows of the read
 
     def events(self) -> list[AnyEvent]:
         """Copies of the first, made what they are column by column."""
-        if not self.places:
+        if not self.ranks:
             return []
         first = {name: values[0] for name, values in self.differ.items()}
         made: Any = EVENT_CLASSES[self.event_type](**{**self.same, **first})
-        events: list[AnyEvent] = [made.__copy__() for _ in self.places]
+        events: list[AnyEvent] = [made.__copy__() for _ in self.ranks]
         for name, values in self.differ.items():
             deque(map(setattr, events, repeat(name), values), _AT_ONCE)
         return events
@@ -55,7 +55,7 @@ class Rows:
             columns[0] = [None if source == "receive" else at for source, at in whose]
         elif said["ts_source"] == "receive":
             columns[0] = repeat(None)
-        return list(zip(repeat(self.event_type, len(self.places)), *columns, strict=False))
+        return list(zip(repeat(self.event_type, len(self.ranks)), *columns, strict=False))
 
 
 def rows_of(found: Columns, received_at: int, symbols: Collection[str] | None = None) -> Rows:
@@ -65,12 +65,12 @@ def rows_of(found: Columns, received_at: int, symbols: Collection[str] | None = 
         differ["event_id"] = list(map(str, differ["event_id"]))
     differ |= {name: column.tolist() for name, column in found.coded.items()}
     differ |= found.texts
-    places = found.places.tolist()
+    ranks = (found.places if found.ranks is None else found.ranks).tolist()
     if symbols is not None:
         wanted = [symbol in symbols for symbol in differ["symbol"]]
         differ = {name: list(compress(values, wanted)) for name, values in differ.items()}
-        places = list(compress(places, wanted))
-    return Rows(found.event_type, {**found.constants, "created_at": received_at}, differ, places)
+        ranks = list(compress(ranks, wanted))
+    return Rows(found.event_type, {**found.constants, "created_at": received_at}, differ, ranks)
 
 
 def _told_apart(values: Sequence[Any]) -> Sequence[Any]:

@@ -131,6 +131,9 @@ class Columns:
     coded: Mapping[str, Coded]  # texts of which few differ; `symbol` is one
     texts: Mapping[str, list[str]]  # as the vendor wrote them
     places: NDArray[np.int64]  # which frame of the read each row is from; they ascend
+    # Where frames hold rows of several `Columns`, in all of these or in none: the order of all rows
+    # of the read, one by one. Without it, rows of one frame stand in the order of their `Columns`.
+    ranks: NDArray[np.int64] | None = field(default=None, kw_only=True)
     # Whether a frame may have several rows here, which may be copies: their `occurrence` is added.
     # Rows that could be copies of each other stand in the same `Columns`.
     several: bool = False
@@ -147,6 +150,7 @@ class Columns:
             coded={name: Coded(c.words, c.codes[rows]) for name, c in self.coded.items()},
             texts={name: list(compress(said, rows.tolist())) for name, said in self.texts.items()},
             places=self.places[rows],
+            ranks=None if self.ranks is None else self.ranks[rows],
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, compress
 from typing import Any, Final
 
@@ -129,10 +130,12 @@ def by_kind(
         return [ways[kinds[0]](rows, places)]
     number_of = {kind: number for number, kind in enumerate(kinds)}.__getitem__
     numbers = np.fromiter(map(number_of, map(kind_of, rows)), np.int8, len(rows))
+    several = len(rows) > places[-1] + 1  # of a frame
     found = []
     for number, kind in enumerate(kinds):
         mine = numbers == number
-        found.append(ways[kind](list(compress(rows, mine.tolist())), places[mine]))
+        columns = ways[kind](list(compress(rows, mine.tolist())), places[mine])
+        found.append(replace(columns, ranks=mine.nonzero()[0]) if several else columns)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from edc_pipeline.capture.live import Live, Once
 from edc_pipeline.coded import Coded
-from edc_pipeline.events import AnyEvent, EventType, Quote, Trade, content_key
+from edc_pipeline.events import EVENT_TYPES, AnyEvent, EventType, Quote, Trade, content_key
 from edc_pipeline.vendors.contract import Columns
 
 S = 10**9
@@ -137,6 +138,32 @@ def test_a_read_is_given_in_the_order_of_its_frames(
     live.publish_many("stocks", "b", READ, 8)
     assert subscriber.waiting == len(told)
     assert (other.waiting, live.late_copies["stocks"]) == (2, len({*told, 0, 5}))
+
+
+def test_rows_of_one_frame_are_given_in_the_order_in_which_they_stand_there() -> None:
+    """Quote, trade, trade; then trade, quote: two frames, and two columns."""
+    ranked = [
+        replace(columns("trade", ["SPY", "QQQ", "SPY"], [0, 0, 1]), ranks=np.array([1, 2, 3])),
+        replace(columns("quote", ["QQQ", "SPY"], [0, 1]), ranks=np.array([0, 4])),
+    ]
+    live = Live()
+    all_of_it, some = live.subscribe(EVENT_TYPES, None, 9), live.subscribe(EVENT_TYPES, ["SPY"], 9)
+    live.publish_many("stocks", "a", ranked, 7)
+    kinds = [(event.event_type, event.symbol) for event in all_of_it._waiting]
+    trades, quotes = ("trade", "SPY"), ("quote", "SPY")
+    assert kinds == [("quote", "QQQ"), trades, ("trade", "QQQ"), trades, quotes]
+    assert [(e.event_type, e.symbol) for e in some._waiting] == [trades, trades, quotes]
+
+
+def test_who_subscribes_between_an_event_and_its_copy_hears_the_copy_once() -> None:
+    live = Live(lambda event: bool(event.event_id))
+    live.subscribe(("trade",), ["SPY"], 9)
+    came: list[AnyEvent] = [trade(1, "QQQ", "t1")]
+    live.publish("stocks", "a", came, 1)  # nobody asks for QQQ
+    late = live.subscribe(("trade",), ["QQQ"], 9)
+    for connection in "bcb":
+        live.publish("stocks", connection, came, 2)
+    assert list(late._waiting) == came
 
 
 def taken(live: Live, events: list[AnyEvent], **asked: object) -> list[AnyEvent]:

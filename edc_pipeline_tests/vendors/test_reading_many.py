@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from edc_pipeline.capture import rows as one_by_one
 from edc_pipeline.capture.admission import Admission
-from edc_pipeline.events import COLUMNS, EVENT_CLASSES, AnyEvent, content_key
+from edc_pipeline.capture.live import Live
+from edc_pipeline.events import COLUMNS, EVENT_CLASSES, EVENT_TYPES, AnyEvent, content_key
 from edc_pipeline.market_day import market_day
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Columns, Reading, Subscription
@@ -88,7 +89,20 @@ def agree(vendor: str, asked: Subscription, frames: Sequence[bytes]) -> bool:
         readings = [admission.admit(reading, RECEIVED_AT) for reading in readings]
         assert not any(reading.faults for reading in readings)
         assert told(rows_of(admitted)) == told(events_of(readings))
+        heard_in_order(admitted, readings)
     return True
+
+
+def heard_in_order(admitted: Sequence[Columns], readings: Sequence[Reading]) -> None:
+    """Subscribers hear the rows of a read in the order in which they hear frame after frame."""
+    together, each = Live(), Live()
+    of_together, of_each = (
+        live.subscribe(EVENT_TYPES, None, limit=10**6) for live in (together, each)
+    )
+    together.publish_many("feed", "one", admitted, RECEIVED_AT)
+    for reading in readings:
+        each.publish("feed", "one", reading.events, RECEIVED_AT)
+    assert str(of_together._waiting) == str(of_each._waiting)
 
 
 def subscribed_to(columns: Columns, events: list[AnyEvent]) -> None:

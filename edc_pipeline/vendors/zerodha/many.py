@@ -92,6 +92,7 @@ for _number, _segment in SEGMENTS.items():
     _VENUE_CODES[_number] = _VENUES.number(_segment.venue)
 
 _KINDS: Final = Words("last", *DAY_PRICES)
+_EVENTS: Final = 2 + len(DAY_PRICES)  # of a packet at the most, its quote first
 _SOURCES: Final = Words("receive", "vendor")
 # The same object in every read: it goes on where the one before ended. So a column says whose each
 # time is though mostly all are the vendor's: what was not traded yet has none, beside what was.
@@ -203,22 +204,32 @@ def reader_of_many(subscription: Subscription) -> ReadMany:
             "ts_source": Coded(_SOURCES, told.astype(np.int32)),
         }
 
-        def made(kind: EventType, rows: Rows, numbers: Numbers, more: CodedTexts) -> Columns:
+        def made(
+            kind: EventType, rows: Rows, numbers: Numbers, more: CodedTexts, ranks: Rows
+        ) -> Columns:
             coded = {name: Coded(said.words, said.codes[rows]) for name, said in about.items()}
-            places = table.places[rows]
-            return Columns(kind, _CONSTANTS, numbers, coded | more, {}, places, several=True)
+            return Columns(
+                kind,
+                _CONSTANTS,
+                numbers,
+                coded | more,
+                {},
+                table.places[rows],
+                ranks=ranks,
+                several=True,
+            )
 
         found = []
         rows = np.flatnonzero(is_quote)
         if len(rows):
             numbers = quote_arrays(times[rows], *table.sides[:, :, rows])
-            found.append(made("quote", rows, numbers, {}))
+            found.append(made("quote", rows, numbers, {}, rows * _EVENTS))
         rows, kinds = np.nonzero(is_price)
         if len(rows):
             sizes = np.where(kinds == 0, table.sizes[rows], np.nan)
             numbers = {"ts_event": times[rows], "price": table.prices[is_price], "size": sizes}
             kind = Coded(_KINDS, kinds.astype(np.int32))
-            found.append(made("ref_px", rows, numbers, {"kind": kind}))
+            found.append(made("ref_px", rows, numbers, {"kind": kind}, rows * _EVENTS + 1 + kinds))
         return found
 
     return read_many
