@@ -40,8 +40,8 @@ crash: $(VENV)/.dev
 	@$(BIN)/python -m edc_pipeline_tests.crash.campaign --kills $(or $(KILLS),2000) $(if $(SEED),--seed $(SEED))
 
 # A disk that refuses, cuts short and dawdles below SQLite, Arrow and Python, at random, then an
-# account of every frame; before it each single call of flush, recovery and consolidation refused
-# once. Linux, with a C compiler: make faults SECONDS=600 SEED=7
+# account of every frame, delivery and poll; before it each single call of flush, recovery,
+# consolidation, webhooks and polling refused once. Linux, with a C compiler: make faults SECONDS=600 SEED=7
 faults: $(VENV)/.dev
 	@$(BIN)/python -m edc_pipeline_tests.faults.each_call
 	@$(BIN)/python -m edc_pipeline_tests.faults.campaign --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
