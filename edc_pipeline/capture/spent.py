@@ -57,12 +57,11 @@ class Spent:
     def meter(self, key: str, limits: Sequence[Limit]) -> Meter:
         """The one meter of this key; another plan's limits take over what was spent."""
         known, now_ns = self._meters.get(key), self._clock()
-        if known is not None:
-            if known.limits == tuple(limits):
-                return known
-            self._known[key] = known.state(now_ns)
-        meter = self._meters[key] = Meter(limits, self._known.get(key), now_ns)
-        return meter
+        if known is None:
+            known = self._meters[key] = Meter(limits, self._known.get(key), now_ns)
+        elif known.limits != tuple(limits):
+            known = self._meters[key] = known.with_limits(limits, now_ns)
+        return known
 
     async def keep(self) -> None:
         """Returns when all that was spent so far is on the disk."""
@@ -90,7 +89,9 @@ class Spent:
             try:
                 done = await work()
             except OSError as error:
-                problem = f"what was spent of the budgets: {self._path.name}: {error.strerror}"
+                problem = (
+                    f"what was spent of the budgets: {self._path.name}: {error.strerror or error}"
+                )
                 if problem != self.problem:  # told once, not at every try
                     log.error("can't keep or read it, nothing is asked: %s", problem)
                 self.problem = problem

@@ -132,6 +132,12 @@ class Meter:
                 for _ in range(requests):
                     self._restamp(then_ns, now_ns)
 
+    def with_limits(self, limits: Sequence[Limit], now_ns: int) -> Meter:
+        """What takes its place when the plan changes; what is under way ends there."""
+        successor = Meter(limits, self.state(now_ns))
+        successor._flying, successor._numbers = self._flying, self._numbers
+        return successor
+
     @property
     def limits(self) -> tuple[Limit, ...]:
         return tuple(counter.limit for counter in self._counters)

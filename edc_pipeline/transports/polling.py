@@ -285,11 +285,10 @@ class Poller:
         lane.flying += 1
         holding.flights.add(flight)
         flight.add_done_callback(holding.flights.discard)
-        meter = lane.meter  # another may take its place meanwhile
-        flight.add_done_callback(lambda _: self._landed(lane, meter, number))
+        flight.add_done_callback(lambda _: self._landed(lane, number))
 
-    def _landed(self, lane: Lane, meter: Meter, number: int) -> None:
-        meter.end(number, self._clock())
+    def _landed(self, lane: Lane, number: int) -> None:
+        lane.meter.end(number, self._clock())  # another may have taken its place meanwhile
         lane.flying -= 1
         lane.changed.set()
 

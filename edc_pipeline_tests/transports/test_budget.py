@@ -144,6 +144,17 @@ def test_what_was_under_way_long_ago_counts_then() -> None:
     assert restarted(meter, NOON, tomorrow).wait_ns(tomorrow) == 0
 
 
+def test_what_is_under_way_while_the_plan_changes_counts_until_it_is_over() -> None:
+    meter = Meter([Limit(1, "minute")])
+    number = meter.begin(NOON)
+    better = meter.with_limits([Limit(2, "minute"), Limit(5, "second")], NOON + NS_PER_S)
+    late = NOON + 50 * NS_PER_S
+    better.end(number, late)
+    spend(better, late)
+    assert better.wait_ns(NOON + 70 * NS_PER_S) > 0
+    assert better.wait_ns(late + 62 * NS_PER_S) == 0
+
+
 def test_what_a_wrong_clock_spent_does_not_block_for_ever() -> None:
     meter = Meter([Limit(1, "minute"), Limit(1, "day")])
     spend(meter, NOON + 3650 * 86_400 * NS_PER_S)
