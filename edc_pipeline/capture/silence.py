@@ -17,8 +17,12 @@ What a feed does is learned from the feed itself, and forgotten within the hour:
 It is mute after six of its usual longest pauses, at least 15 s, if 50 frames should have come by
 then. A feed with 3 frames/s or more has pauses of about 4 s at the most in an hour (ln(10,800)/3,
 and the second between two looks): it is flagged within 30 s, one with 10 a second after 15 s. A
-thin one, at whatever rate, has long pauses by itself. Nothing is expected before it has spoken
-for a minute, and 50 frames.
+thin one, at whatever rate, has long pauses by itself.
+
+That holds once it has spoken for a minute, and 50 frames. Before that it is a newcomer whose pauses
+are hardly known: it is given 25 s instead of 15, what came in the first second counts for nothing
+(it may be a snapshot), and its market must be known to be open. So a feed that falls mute after
+three seconds is told as one that falls mute after an hour.
 
 Sessions: US markets open and close on the half hour of the New York clock, 9:30, 16:00, 17:00,
 20:00, and 13:00 on short days. A silence that begins there (5 s before to 30 s after) is a
@@ -46,7 +50,8 @@ class SilenceRule:
     at_least_s: float = 15.0
     pauses: float = 6.0  # usual longest pauses that make a silence
     missed_frames: int = 50  # that should have come meanwhile
-    learn_s: float = 60.0  # of speaking, before anything is expected
+    learn_s: float = 60.0  # of speaking, before its rhythm is known
+    newcomer_looks: int = 3  # that heard it, before anything is expected of one that is younger
     recent_s: float = 30.0  # the rate forgets by a factor of e in this time
     usual_s: float = 1800.0  # and the usual rate, which it is held to, in this
     span_s: float = 600.0  # each span has a longest pause
@@ -77,10 +82,12 @@ class Rhythm:
 
     __slots__ = (
         "_began_s",
+        "_first_frames",
         "_frames",
         "_half_hour",
         "_heard_s",
         "_longest",
+        "_looks",
         "_rule",
         "_span_ends_s",
         "_spoke_s",
@@ -99,6 +106,8 @@ class Rhythm:
         self._usual = 0.0  # the same, decayed slowly, and since when
         self._usual_since_s = 0.0
         self._frames = 0
+        self._first_frames = 0  # of the first look
+        self._looks = 0  # that heard it
         self._longest: deque[float] = deque(maxlen=rule.spans)
         self._span_ends_s = 0.0
 
@@ -106,7 +115,8 @@ class Rhythm:
         """So many frames came since the look before."""
         rule = self._rule
         if self._began_s is None:
-            self._began_s = now_s
+            self._began_s, self._first_frames = now_s, frames
+        self._looks += 1
         if now_s >= self._span_ends_s:
             self._span_ends_s = now_s + rule.span_s
             self._longest.append(0.0)
@@ -127,20 +137,44 @@ class Rhythm:
         """The silence is ours, or known already: it is not to be learned as a habit."""
         self._spoke_s = None
 
+    @property
+    def is_newcomer(self) -> bool:
+        """It has spoken, and not for long enough to know its pauses."""
+        if self._began_s is None or self._spoke_s is None:
+            return False
+        return self._spoke_s - self._began_s < self._rule.learn_s
+
     def silence(self, now_s: float, now_ns: int) -> Silence | None:
         """What is the matter, if anything. `now_ns` by the wall, `now_s` by a steady clock: a wall
         clock that is set forward must raise no alarm."""
         rule, began_s, spoke_s = self._rule, self._began_s, self._spoke_s
-        if began_s is None or spoke_s is None or spoke_s - began_s < rule.learn_s:
-            return None
-        silent_s = now_s - spoke_s
-        if silent_s < max(rule.at_least_s, rule.pauses * median_high(self._longest)):
+        if began_s is None or spoke_s is None or self.is_newcomer:
             return None
         expected = min(self._weight / rule.recent_s, self._usual_rate(spoke_s))
-        if self._frames < rule.missed_frames or expected * silent_s < rule.missed_frames:
-            return None
-        if rule.edges and self._is_session_end(now_ns - int(silent_s * 1e9)):
+        silence = self._missed(rule.at_least_s, expected, now_s)
+        if silence and rule.edges and self._is_session_end(now_ns - int(silence.seconds * 1e9)):
             self.not_listening()  # the night is no pause to learn either
+            return None
+        return silence
+
+    def silence_of_newcomer(self, at_least_s: float, now_s: float) -> Silence | None:
+        """The same of one whose rhythm is not known yet, where its market is known to be open."""
+        began_s, spoke_s = self._began_s, self._spoke_s
+        if began_s is None or spoke_s is None or not self.is_newcomer:
+            return None
+        if self._looks < self._rule.newcomer_looks:
+            return None
+        rate = (self._frames - self._first_frames) / (spoke_s - began_s)
+        return self._missed(at_least_s, rate, now_s)
+
+    def _missed(self, at_least_s: float, expected: float, now_s: float) -> Silence | None:
+        """Whether the silence is too long for its pauses, and too much is missing."""
+        rule = self._rule
+        assert self._spoke_s is not None
+        silent_s = now_s - self._spoke_s
+        if silent_s < max(at_least_s, rule.pauses * median_high(self._longest)):
+            return None
+        if self._frames < rule.missed_frames or expected * silent_s < rule.missed_frames:
             return None
         return Silence(silent_s, expected)
 

@@ -124,9 +124,16 @@ class FeedWatch:
     def _look_at_silence(self, intake: Intake, now_s: float, now_ns: int, *, reading: bool) -> None:
         state = self._state
         silence = self._rhythm.silence(now_s, now_ns)
+        asked_s, unheard = 0.0, state.last_event_at is None
+        if reading and (unheard or self._rhythm.is_newcomer):
+            asked_s = self._should_speak_for_s(now_s, now_ns)
+        if asked_s and not unheard:
+            within_s = self._rule.first_within_s
+            silence = silence or self._rhythm.silence_of_newcomer(within_s, now_s)
         reason, seconds = (str(silence), silence.seconds) if silence else ("", 0.0)
-        if not reason and state.last_event_at is None and reading:
-            reason, seconds = self._mute_from_the_first(now_s, now_ns)
+        if asked_s and unheard:
+            why, seconds = state.subscription or "its market is open", asked_s
+            reason = f"silent: nothing in the {seconds:.0f} s since it was asked; {why}"
         if reason and not state.silent:
             since = state.last_event_at or now_ns - int(seconds * 1e9)
             intake.feed_fell_silent(state, since, reason)
@@ -146,8 +153,9 @@ class FeedWatch:
         elif not state.silent and now_s - self._reconnect_due_s > 10 * self._rule.feed.learn_s:
             self._reconnect_wait_s = self._rule.reconnect_after_s
 
-    def _mute_from_the_first(self, now_s: float, now_ns: int) -> tuple[str, float]:
-        """Why it should have spoken by now, and for how long it has not."""
+    def _should_speak_for_s(self, now_s: float, now_ns: int) -> float:
+        """How long ago it was asked for everything, if that is long enough to hear something of it
+        while its market is open; else 0."""
         within_s = self._rule.first_within_s
         seconds = max(
             (
@@ -158,12 +166,10 @@ class FeedWatch:
             default=0.0,
         )
         if seconds < within_s or self._is_open is None:
-            return "", 0.0
+            return 0.0
         # From its opening on it has as long as after being asked.
-        if not self._is_open(now_ns) or not self._is_open(now_ns - int(within_s * 1e9)):
-            return "", 0.0
-        why = self._state.subscription or "its market is open"
-        return f"silent: nothing in the {seconds:.0f} s since it was asked; {why}", seconds
+        is_open = self._is_open(now_ns) and self._is_open(now_ns - int(within_s * 1e9))
+        return seconds if is_open else 0.0
 
     def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
         state = self._state

@@ -62,6 +62,33 @@ def told_after(
     return None, state
 
 
+@pytest.mark.parametrize(
+    ("begins", "told"), [("2026-01-22T11:00", True), ("2026-01-24T11:00", False)]
+)
+def test_one_that_falls_mute_within_its_first_minute(
+    tmp_path: Path, begins: str, told: bool
+) -> None:
+    """Fifty trades a second for three seconds, then heartbeats alone."""
+    began = int(dt.datetime.fromisoformat(begins).replace(tzinfo=MARKET_ZONE).timestamp()) * S
+    state = FeedState(Source("f", STOCK.vendor, STOCK.feed), connections=1)
+    intake = Intake(Journal(tmp_path, "c1"), Queues(), Admission(7))
+    watch = FeedWatch(state, STOCK.spec, STOCK.symbols, WATCH, market_of(STOCK))
+    line = Standing()
+    watch.lines.append(line)
+    for second in range(120):
+        if second < 3:
+            state.frames.with_events += 50
+            state.last_event_at = began + second * S
+        watch.look(intake, float(second), began + second * S, reading=True)
+        if state.silent:
+            break
+    assert state.silent is told
+    if told:
+        assert second - 2 <= 30
+        assert (line.asked_to_reconnect, state.gap.from_ns) == (1, began + 2 * S)  # type: ignore[union-attr]
+        assert state.word == "silent"
+
+
 STOCK = Feed(vendor="tiingo", feed="iex", symbols=("SPY",))
 OPEN = "2026-01-22T11:00"
 

@@ -82,6 +82,54 @@ def test_one_hiccup_does_not_make_it_deaf() -> None:
     assert flagged[0] - 3500 <= 31
 
 
+def listen_from_its_start(
+    times: list[float], until_s: float, start_ns: int = NOON + 600 * S
+) -> tuple[float, Silence] | None:
+    """As `listen`, while its market is known to be open."""
+    rhythm, place = Rhythm(FEED), 0
+    for second in range(1, int(until_s) + 1):
+        came = 0
+        while place < len(times) and times[place] <= second:
+            came, place = came + 1, place + 1
+        now = second, start_ns + second * S
+        if came:
+            rhythm.spoke(*now, came)
+        elif found := rhythm.silence(*now) or rhythm.silence_of_newcomer(25.0, second):
+            return second, found
+    return None
+
+
+@pytest.mark.parametrize("per_s", [3.0, 10.0, 50.0])
+@pytest.mark.parametrize("seconds", [3, 10, 20, 30, 45, 59, 60, 61, 75])
+def test_a_feed_that_falls_mute_within_its_first_minute_is_flagged_within_30_s(
+    seconds: int, per_s: float
+) -> None:
+    for seed in range(20):
+        times = arrivals(seed, per_s, seconds)
+        if len(times) < FEED.missed_frames:
+            continue  # less than any silence is measured by
+        flagged = listen_from_its_start(times, seconds + 60)
+        assert flagged is not None
+        assert flagged[0] - times[-1] <= 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    per_s=st.sampled_from([0.01, 0.1, 0.5, 1.0, 2.0, 5.0]),
+    snapshot=st.sampled_from([0, 1, 60, 3000]),
+)
+def test_a_newcomer_that_goes_on_speaking_is_not_flagged(
+    seed: int, per_s: float, snapshot: int
+) -> None:
+    times = [0.5] * snapshot + [1 + t for t in arrivals(seed, per_s, 120)]
+    assert listen_from_its_start(times, 120) is None
+
+
+def test_a_snapshot_alone_says_nothing_of_a_rhythm() -> None:
+    assert listen_from_its_start([n / 1000 for n in range(1900)], 600) is None
+
+
 def test_a_start_is_no_silence() -> None:
     assert listen([], 3600) is None
     assert listen([n / 100 for n in range(500)], 7200) is None  # a snapshot, then a closed market
