@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 # Leading dot: hidden from every reader that opens a folder of parquet or HDF5 files.
 TEMPORARY_SUFFIX: Final = ".tmp"
@@ -83,3 +83,34 @@ def fsync_path(path: Path) -> None:
     finally:
         with suppress(OSError):  # nothing was written through it
             os.close(descriptor)
+
+
+class Seen(NamedTuple):
+    """Which file lay at a path: one that took its name since, or a change in place, shows."""
+
+    device: int
+    inode: int
+    bytes: int
+    changed_ns: int
+
+
+def seen(path: Path) -> Seen:
+    """To be asked for before the file is looked at, so that what comes in between shows too."""
+    found = path.stat()
+    return Seen(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def is_still(path: Path, was: Seen) -> bool:
+    try:
+        return seen(path) == was
+    except FileNotFoundError:
+        return False
+
+
+def unlink_seen(path: Path, was: Seen) -> bool:
+    """Remove the file that was seen, and no other; False where that does not lie there any more.
+    The caller fsyncs the folder."""
+    if not is_still(path, was):
+        return False
+    path.unlink(missing_ok=True)
+    return True

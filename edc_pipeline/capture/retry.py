@@ -172,8 +172,11 @@ class _Retry:
         named = frames_of(path)
         assert named is not None  # `quarantine_files` gives no other
         collector, first, last = named
+        # Asked before the file is read: a recovery writes it anew, with other frames where parsers
+        # have changed, until its flush is in the ledger.
+        counted = last <= self._ledger.flushed_frame(collector)
         kept = read_quarantine_file(path)
-        if last > self._ledger.flushed_frame(collector):
+        if not counted:
             self._done.later += len(kept.frames)
             return
         lines = [msgspec.convert(line, Line) for line in kept.lines]

@@ -19,10 +19,10 @@ from edc_pipeline.consolidation.difference import Difference, difference
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.findings import Finding, Verification
 from edc_pipeline.consolidation.glance import Summary, summary
+from edc_pipeline.consolidation.held import not_held
 from edc_pipeline.consolidation.identity import Rules, identity_rules
 from edc_pipeline.consolidation.make import Consolidated, consolidate
 from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order, daily_file
-from edc_pipeline.consolidation.plan import not_held
 from edc_pipeline.consolidation.progress import Progress, told_every
 from edc_pipeline.consolidation.retention import Retired, retire
 from edc_pipeline.consolidation.verification import verify

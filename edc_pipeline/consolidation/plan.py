@@ -114,25 +114,6 @@ def _not_replaced(batches: list[Batch]) -> list[Batch]:
     return [batch for batch in batches if batch.path.name not in replaced]
 
 
-def not_held(certificate: Certificate, spool: Path) -> list[Path]:
-    """The micro-batches of a day whose rows its daily file does not hold: those that came later.
-
-    One that was compacted out of files that it holds is none of them.
-    """
-    day, held = parse_day(certificate.day), {i.name for i in certificate.inputs}
-    known = held | {s.name for s in certificate.set_aside}
-    new = [p for p in batch_files(spool, certificate.event_type, day) if p.name not in known]
-    return [path for path in new if not _replaces_some_of(held, path)]
-
-
-def _replaces_some_of(held: set[str], path: Path) -> bool:
-    try:
-        replaces = set(read_footer(path).replaces)
-    except (UnreadableBatch, OSError):
-        return False
-    return bool(replaces) and replaces <= held
-
-
 def put_aside(path: Path, error: Exception, rows: int | None = None) -> SetAside:
     """A micro-batch that is damaged. `CannotConsolidate` where nobody knows, since the disk did not
     hand it out: a file made without it would hold less than the one that it replaces."""

@@ -21,8 +21,8 @@ from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, empty, finished, frame_of
+from edc_pipeline.consolidation.held import not_held
 from edc_pipeline.consolidation.names import daily_file
-from edc_pipeline.consolidation.plan import not_held
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.market_day import parse_day

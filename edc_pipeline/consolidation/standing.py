@@ -15,10 +15,12 @@ from edc_pipeline.consolidation.certificate import (
 )
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.h5_read import hash_as_now
-from edc_pipeline.consolidation.plan import is_what_was_read, not_held, read_ledger
+from edc_pipeline.consolidation.held import not_held
+from edc_pipeline.consolidation.plan import is_what_was_read, read_ledger
 from edc_pipeline.consolidation.wish import Wish
 from edc_pipeline.events import EventType
 from edc_pipeline.spool.layout import RETIRED, day_folder
+from edc_pipeline.spool.retired import RetiredBatch
 
 
 def certificate_of(path: Path) -> Certificate | None:
@@ -71,7 +73,7 @@ def says_the_same(standing: Certificate, new: Certificate) -> bool:
 
 
 def of_retired(
-    spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[str]
+    spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[RetiredBatch]
 ) -> Certificate:
     """The certificate of a day whose micro-batches were retired; its file is all there is."""
     standing = certificate_of(path)

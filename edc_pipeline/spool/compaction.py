@@ -3,25 +3,30 @@
 A micro-batch costs its consolidation some 0.2 ms however few rows it holds, and a feed that flushes
 every minute leaves a thousand a day. The new file says in its footer which ones it holds
 (`replaces`); from the instant it is in its place those count no more, so that a death between the
-writing and the removing is harmless, and the next compaction removes what is left.
+writing and the removing is harmless, and the next compaction removes what is left. It names those
+as well whose rows it got from an earlier compaction: a daily file may have been made of them.
 
-Only what the ledger has counted is touched: what recovery may still ask for keeps its name.
+Only what the ledger has counted is touched: what recovery may still ask for keeps its name. What is
+removed is what was read, and one compaction of a day waits for another: two that had listed other
+files would put the same rows into two.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pyarrow as pa
 
-from edc_pipeline.durable_file import fsync_path
+from edc_pipeline.durable_file import Seen, fsync_path, is_still, seen, unlink_seen
 from edc_pipeline.events import EventType
-from edc_pipeline.spool.layout import batch_files, batch_name, frames_of
+from edc_pipeline.spool.layout import batch_files, batch_name, day_folder, frames_of
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import (
     Footer,
@@ -61,56 +66,97 @@ def compact(
     dry_run: bool = False,
 ) -> Compacted:
     """Put a day's small micro-batches together, run by run of frames of one collector."""
-    footers = _footers(spool, event_type, day)
-    done = Compacted(
-        event_type=event_type,
-        day=day.isoformat(),
-        files_before=len(footers),
-        files_after=len(footers),
-        rows=0,
-    )
-    for path in _leftovers(footers):
-        _remove(path, done, dry_run=dry_run)
-        del footers[path]
-    for run in _runs(footers, Ledger(spool), small_rows, fewest_files, largest_rows):
-        first, last = footers[run[0]], footers[run[-1]]
-        name = batch_name(first.collector, first.first_frame, last.last_frame)
-        rows = sum(footers[path].rows for path in run)
-        if not dry_run:
-            try:
-                # Every byte is checked, and every page: damage is not made to look sound.
-                if any(is_whole(path.read_bytes()) is False for path in run):
-                    continue  # the consolidation sets it aside and says why
-                table = pa.concat_tables([read_micro_batch(path, event_type) for path in run])
-            except (UnreadableBatch, OSError):
+    with _alone_in(day_folder(spool, event_type, day)):
+        footers, was = _footers(spool, event_type, day)
+        done = _begun(event_type, day, len(footers))
+        for path in _leftovers(footers):
+            _remove(path, was[path], done, dry_run=dry_run)
+            del footers[path]
+        for run in _runs(footers, Ledger(spool), small_rows, fewest_files, largest_rows):
+            together = {path: footers[path] for path in run}
+            if not dry_run and not _put_together(spool, event_type, day, together, was):
                 continue
-            if table.num_rows != rows:
-                continue
-            write_micro_batch(
-                spool,
-                event_type=event_type,
-                day=day,
-                collector=first.collector,
-                first_frame=first.first_frame,
-                last_frame=last.last_frame,
-                table=table,
-                name=name,
-                replaces=[path.name for path in run],
-            )
-        done.rows += rows
-        done.written.append(name)
-        done.files_after += 1
-        for path in run:
-            _remove(path, done, dry_run=dry_run)
+            done.rows += sum(footer.rows for footer in together.values())
+            done.written.append(_name(together))
+            done.files_after += 1
+            for path in run:
+                _remove(path, was[path], done, dry_run=dry_run)
     return done
 
 
-def _footers(spool: Path, event_type: EventType, day: dt.date) -> dict[Path, Footer]:
-    found = {}
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """The kernel gives the lock back when its holder dies. No file of it: a folder has one too."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a day without a folder has nothing to compact
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _begun(event_type: EventType, day: dt.date, files: int) -> Compacted:
+    return Compacted(
+        event_type=event_type,
+        day=day.isoformat(),
+        files_before=files,
+        files_after=files,
+        rows=0,
+    )
+
+
+def _name(run: dict[Path, Footer]) -> str:
+    first, *_, last = run.values()
+    return batch_name(first.collector, first.first_frame, last.last_frame)
+
+
+def _put_together(
+    spool: Path,
+    event_type: EventType,
+    day: dt.date,
+    run: dict[Path, Footer],
+    was: dict[Path, Seen],
+) -> bool:
+    """False where anything about a file of it is in doubt: the consolidation says what."""
+    try:
+        # Every byte is checked, and every page: damage is not made to look sound.
+        if any(is_whole(path.read_bytes()) is False for path in run):
+            return False
+        table = pa.concat_tables([read_micro_batch(path, event_type) for path in run])
+    except (UnreadableBatch, OSError):
+        return False
+    if table.num_rows != sum(footer.rows for footer in run.values()) or not all(
+        is_still(path, was[path]) for path in run
+    ):
+        return False
+    first, *_, last = run.values()
+    write_micro_batch(
+        spool,
+        event_type=event_type,
+        day=day,
+        collector=first.collector,
+        first_frame=first.first_frame,
+        last_frame=last.last_frame,
+        table=table,
+        name=_name(run),
+        replaces=[name for path, f in run.items() for name in (path.name, *f.replaces)],
+    )
+    return True
+
+
+def _footers(
+    spool: Path, event_type: EventType, day: dt.date
+) -> tuple[dict[Path, Footer], dict[Path, Seen]]:
+    found, was = {}, {}
     for path in batch_files(spool, event_type, day):
         with suppress(UnreadableBatch, OSError):
+            was[path] = seen(path)
             found[path] = read_footer(path)
-    return found
+    return found, was
 
 
 def _leftovers(footers: dict[Path, Footer]) -> list[Path]:
@@ -163,9 +209,10 @@ def _runs(
     yield from ended()
 
 
-def _remove(path: Path, done: Compacted, *, dry_run: bool) -> None:
+def _remove(path: Path, was: Seen, done: Compacted, *, dry_run: bool) -> None:
+    if not dry_run:
+        if not unlink_seen(path, was):
+            return
+        fsync_path(path.parent)
     done.removed.append(path.name)
     done.files_after -= 1
-    if not dry_run:
-        path.unlink(missing_ok=True)
-        fsync_path(path.parent)

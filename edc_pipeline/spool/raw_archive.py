@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from edc_pipeline.durable_file import fsync_path, make_durable_folder
-from edc_pipeline.spool.layout import raw_days, raw_folder, raw_segment_name
+from edc_pipeline.spool.layout import raw_days, raw_folder, raw_segment_name, raw_segments
 
 
 def keep_segment(
@@ -34,8 +34,12 @@ def keep_segment(
 
 
 def retire_raw_segments(spool: Path, before: dt.date) -> list[dt.date]:
-    """Remove the days of receipt before a day; returns them."""
+    """Remove the segments of the days of receipt before a day; returns these. What else somebody
+    put into their folders stays."""
     retired = [day for day in raw_days(spool) if day < before]
     for day in retired:
-        shutil.rmtree(raw_folder(spool, day), ignore_errors=True)
+        with suppress(OSError):
+            for segment in raw_segments(spool, day):
+                segment.unlink(missing_ok=True)
+            raw_folder(spool, day).rmdir()
     return retired

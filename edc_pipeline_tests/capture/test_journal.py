@@ -27,6 +27,7 @@ from edc_pipeline.capture.journal.blocks import Frames, Line, Reads, Torn, decod
 from edc_pipeline.capture.journal.reader import read_collector, read_segment
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.market_day import midnight_ns
+from edc_pipeline.spool.layout import raw_folder
 from edc_pipeline_tests.capture.test_collector import until
 
 LINE = Line(number=0, name="stocks", vendor="tiingo", feed="iex", connection="c/stocks/0.0")
@@ -392,5 +393,11 @@ def test_a_segment_holds_one_day_of_receipt_and_is_archived_under_it(tmp_path: P
         assert [p for block in read.frames for p in block.payloads] == wanted
         assert not read.torn
     today = dt.date(2026, 1, 24)
+    note = raw_folder(tmp_path, dt.date(2026, 1, 22)) / "why we keep this.txt"
+    note.write_text("of somebody else")
     assert retire_old_days(tmp_path, today, keep_days=1) == [dt.date(2026, 1, 22)]
     assert len(list(read_archive(tmp_path))) == 1
+    assert note.exists()
+    note.unlink()
+    retire_old_days(tmp_path, today, keep_days=1)
+    assert not note.parent.exists()

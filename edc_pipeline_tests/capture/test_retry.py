@@ -35,7 +35,7 @@ from edc_pipeline.spool.layout import RETRY_LOCK, batch_files, days_in, frames_o
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.spool.micro_batch import read_footer, read_micro_batch
 from edc_pipeline.spool.owner import Owner, hold_lock
-from edc_pipeline.spool.quarantine import read_quarantine
+from edc_pipeline.spool.quarantine import read_quarantine, read_quarantine_file
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Reading, Session, Subscription, control, quarantined
 from edc_pipeline_tests.cli.calling import edc, environment
@@ -245,6 +245,33 @@ def test_a_flush_that_is_not_in_the_ledger_is_left_alone(
     done = retry(tmp_path)
     assert (done.moved, done.later) == ([], 6)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")} == before
+
+
+def test_a_file_that_a_recovery_may_have_written_anew_meanwhile_is_left_alone(
+    tmp_path: Path, mend: Mends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read before the recovery, moved after it: what the recovery could read would be there twice.
+    The recovery ends, its flush in the ledger, at the instant after the file was read."""
+    mend(Mended)
+    ends: dict[int, Callable[[], None]] = {}
+    real = Ledger.flushed
+
+    def not_yet(*args: Any, through_frame: int, **fields: Any) -> None:
+        ends[through_frame] = lambda: real(*args, through_frame=through_frame, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "flushed", not_yet)
+        make_spool(tmp_path)
+
+    def read_then_recovered(path: Path) -> Any:
+        kept, named = read_quarantine_file(path), frames_of(path)
+        assert named is not None
+        ends.pop(named[2])()
+        return kept
+
+    monkeypatch.setattr(retry_module, "read_quarantine_file", read_then_recovered)
+    done = retry(tmp_path)
+    assert (done.moved, done.later) == ([], 6)
 
 
 def test_a_connection_that_the_file_does_not_tell_is_read_as_the_feed_is_set_now(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import threading
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,13 +16,15 @@ from click.testing import CliRunner
 
 from edc_pipeline.cli.compact import compact as compact_command
 from edc_pipeline.cli.retain import retain
-from edc_pipeline.consolidation import CannotConsolidate, consolidate, retire, verify
+from edc_pipeline.consolidation import CannotConsolidate, consolidate, retention, retire, verify
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import midnight_ns
+from edc_pipeline.spool import compaction
 from edc_pipeline.spool.compaction import compact
 from edc_pipeline.spool.layout import batch_files, day_folder
 from edc_pipeline.spool.ledger import Ledger
-from edc_pipeline.spool.micro_batch import read_footer, read_micro_batch
+from edc_pipeline.spool.micro_batch import read_footer, read_micro_batch, write_micro_batch
+from edc_pipeline.spool.retired import note_retired
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 
 LATER = midnight_ns(DAY) + 10 * 86_400 * 10**9
@@ -131,3 +138,118 @@ def test_retention_keeps_what_is_not_safe(spool: Path, out: Path) -> None:
     assert "is not sound: file" in retire(spool, out, TRADE, DAY).kept_because
     assert len(batch_files(spool, TRADE, DAY)) == 31
     assert not (day_folder(spool, TRADE, DAY) / "_retired.json").exists()
+
+
+def landing_at(number: int, late: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A micro-batch takes its place right after a folder was listed for the n-th time."""
+    listed, real = [0], os.listdir
+
+    def listdir(path: Any = ".") -> list[str]:
+        found = real(path)
+        if Path(path) == folder:
+            listed[0] += 1
+            if listed[0] == number:
+                shutil.copy(late, folder)
+        return found
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    return listed
+
+
+def test_what_lands_while_retention_is_at_work_stays(
+    spool: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(spool, out)
+    # The ledger does not tell of it: a collector enters it after it has put it in its place.
+    (late,) = write_batches(
+        tmp_path / "other", [frames([[event(symbol="LATE")]], "z", 10**7)], first_number=900
+    )
+    outcomes = set()
+    for number in count(1):
+        here = tmp_path / f"landing{number}"
+        shutil.copytree(spool, here / "spool")
+        shutil.copytree(out, here / "daily")
+        folder = day_folder(here / "spool", TRADE, DAY)
+        with monkeypatch.context() as landing:
+            listed = landing_at(number, late, folder, landing)
+            done = retire(here / "spool", here / "daily", TRADE, DAY)
+        if listed[0] < number:
+            break
+        assert (folder / late.name).exists(), f"removed after listing {number}: {done}"
+        assert len(batch_files(here / "spool", TRADE, DAY)) == 31 - len(done.removed)
+        outcomes.add(len(done.removed))
+    # Seen in time, nothing goes; landed after the last look, it alone stays.
+    assert outcomes == {0, 30}
+
+
+def test_retention_removes_the_very_files_that_it_checked(
+    spool: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(spool, out)
+    other = batch_files(spool, TRADE, DAY)[7]
+
+    def replaced_meanwhile(*args: Any) -> None:
+        note_retired(*args)
+        write_batches(spool, [frames([[event(symbol="NEW")]])], first_number=7, ledger=False)
+
+    monkeypatch.setattr(retention, "note_retired", replaced_meanwhile)
+    done = retire(spool, out, TRADE, DAY)
+    assert done.kept_because == "1 micro-batches changed meanwhile"
+    assert (len(done.removed), batch_files(spool, TRADE, DAY)) == (29, [other])
+
+
+def test_retention_leaves_all_if_the_daily_file_is_replaced_meanwhile(
+    spool: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(spool, out)
+    path = out / "consol_feeds_trade_2026_01_22.h5"
+
+    def replaced_meanwhile(*args: Any) -> None:
+        note_retired(*args)
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(retention, "note_retired", replaced_meanwhile)
+    done = retire(spool, out, TRADE, DAY)
+    assert "replaced meanwhile" in done.kept_because
+    assert len(batch_files(spool, TRADE, DAY)) == 30
+
+
+def test_compaction_removes_the_very_files_that_it_read(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = batch_files(spool, TRADE, DAY)[7]
+
+    def replaced_meanwhile(*args: Any, **fields: Any) -> Any:
+        written = write_micro_batch(*args, **fields)
+        write_batches(spool, [frames([[event(symbol="NEW")]])], first_number=7, ledger=False)
+        return written
+
+    monkeypatch.setattr(compaction, "write_micro_batch", replaced_meanwhile)
+    done = compact(spool, TRADE, DAY)
+    assert len(done.removed) == 29
+    assert set(batch_files(spool, TRADE, DAY)) == {other, other.with_name(done.written[0])}
+
+
+def test_one_compaction_of_a_day_waits_for_another(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two that have listed other files put the same rows into two."""
+    waits: list[bool] = []
+
+    def second_at_work(*args: Any, **fields: Any) -> Any:
+        second = threading.Thread(target=compact, args=(spool, TRADE, DAY))
+        second.start()
+        second.join(0.5)
+        waits.append(second.is_alive())
+        written = write_micro_batch(*args, **fields)
+        threads.append(second)
+        return written
+
+    threads: list[threading.Thread] = []
+    before = held(spool)
+    monkeypatch.setattr(compaction, "write_micro_batch", second_at_work)
+    compact(spool, TRADE, DAY)
+    for thread in threads:
+        thread.join(60)
+    assert waits == [True]
+    assert held(spool).equals(before)
