@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from edc_pipeline.consolidation.names import CERTIFICATE, Codec, Order
+from edc_pipeline.consolidation.names import CERTIFICATE, Codec, Order, says_to_hold
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import EventType
 
@@ -157,22 +157,40 @@ def head(encoded: bytes) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def read_certificate(path: Path) -> Certificate:
-    """What the file says of itself; `NoCertificate` when it does not, or not credibly.
+def read_certificate(path: Path, *, thoroughly: bool = True) -> Certificate:
+    """What the file says of itself; `NoCertificate` when it does not, or not credibly, or when it
+    is of another day or event type than its name says: everybody asks for a day by that name.
 
     Looks at every byte, since HDF5 may crash on a damaged file, and at no row: whether those are
-    what the certificate says is for `verify` to find out.
+    what the certificate says is for `verify` to find out. Not thoroughly: only whether it is whole.
     """
     import h5py  # noqa: PLC0415
 
-    broken = broken_seal(path)
+    broken = broken_seal(path, thoroughly=thoroughly)
     if broken:
         raise NoCertificate(f"{path.name}: {broken}")
     try:
         with h5py.File(path, "r") as file:
-            return certificate_in(file, path.name)
+            certificate = certificate_in(file, path.name)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise NoCertificate(f"{path.name}: not a readable HDF5 file ({_one_line(error)})") from None
+    if other := misnamed(path, certificate):
+        raise NoCertificate(f"{path.name}: {other}")
+    return certificate
+
+
+def misnamed(path: Path, certificate: Certificate) -> str:
+    """What a file is that has the name of another; empty where the name is right, or none of ours.
+
+    A copy under another day's name is whole, sealed and balanced: nothing but this tells.
+    """
+    says = says_to_hold(path)
+    if says is None or (says[0], says[1].isoformat()) == (certificate.event_type, certificate.day):
+        return ""
+    return (
+        f"its name says {says[0]} of {says[1]}, its certificate {certificate.event_type}"
+        f" of {certificate.day}: it is another file under this name"
+    )
 
 
 def certificate_in(file: Any, name: str) -> Certificate:

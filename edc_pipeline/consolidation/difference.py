@@ -69,8 +69,10 @@ class Difference(msgspec.Struct, kw_only=True):
 def difference(former: Path, new: Path) -> Difference:
     """`NoCertificate` for what is no daily file, `NotComparable` for files of other things."""
     a, b = read_certificate(former), read_certificate(new)
-    if a.event_type != b.event_type:
-        raise NotComparable(f"{former} holds {a.event_type}, {new} {b.event_type}")
+    if (a.event_type, a.day) != (b.event_type, b.day):
+        raise NotComparable(
+            f"{former} holds {a.event_type} of {a.day}, {new} {b.event_type} of {b.day}"
+        )
     if a.order != "time" or b.order != "time":
         raise NotComparable("only files in the order of time can be compared (`order: time`)")
     found = Difference(event_type=a.event_type, day=b.day, rows=(a.rows, b.rows))

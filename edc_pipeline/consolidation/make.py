@@ -94,7 +94,7 @@ def consolidate(
         if gone:
             return _unchanged(path, of_retired(spool, path, event_type, day, gone), watch)
         with watch.stage("plan", 0):
-            standing = certificate_of(path)
+            standing, fault = certificate_of(path)
             if (
                 standing
                 and is_made_of_this(standing, spool, wish)
@@ -104,7 +104,11 @@ def consolidate(
                 return _unchanged(path, standing, watch)
             plan = make_plan(spool, event_type, day)
             grown = growth_of(plan, path, standing, wish) if standing else None
-        return _make(plan, path, standing, grown, state_in_place_of, wish, watch)
+        made = _make(plan, path, standing, grown, state_in_place_of, wish, watch)
+        if fault:
+            kept = f". It is kept in {path.parent / 'versions'}" if versions else ""
+            made.warnings.append(f"what stood in its place was not to be believed: {fault}{kept}")
+        return made
 
 
 def _make(

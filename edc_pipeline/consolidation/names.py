@@ -28,7 +28,8 @@ SYMBOLS: Final = "symbols"  # every symbol, its rows, its first row
 NEAR_DUPLICATES: Final = "near_duplicates"  # rows whose id another row has with other content
 
 _NAME: Final = re.compile(
-    rf"consol_feeds_(?P<event_type>{'|'.join(EVENT_TYPES)})_(?P<day>\d{{4}}_\d\d_\d\d)\.h5"
+    rf"consol_feeds_(?P<event_type>{'|'.join(EVENT_TYPES)})_(?P<day>\d{{4}}_\d\d_\d\d)"
+    r"(?P<version>\.\d{4,})?\.h5"
 )
 
 
@@ -37,7 +38,13 @@ def daily_file(out: Path, event_type: EventType, day: dt.date) -> Path:
 
 
 def parse_daily_file(path: Path) -> tuple[EventType, dt.date] | None:
-    """What a file's name says that it holds; None for a name that is not ours."""
+    """What a daily file's name says that it holds; None for a name that is none of those."""
+    match = _NAME.fullmatch(path.name)
+    return None if match is None or match["version"] else says_to_hold(path)
+
+
+def says_to_hold(path: Path) -> tuple[EventType, dt.date] | None:
+    """The same, of a superseded version too."""
     match = _NAME.fullmatch(path.name)
     if match is None:
         return None

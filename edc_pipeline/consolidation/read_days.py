@@ -13,17 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import pyarrow as pa
 
-from edc_pipeline.consolidation.certificate import NoCertificate, certificate_in
+from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, empty, finished, frame_of
 from edc_pipeline.consolidation.held import not_held
 from edc_pipeline.consolidation.names import daily_file
-from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.market_day import parse_day
 from edc_pipeline.spool.layout import batch_files
@@ -128,14 +126,13 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
                 " micro-batches"
             )
         return FromSpool(spool, day, "no daily file yet")
-    # Only whether it is whole: to look at every byte takes as long as to read a symbol.
-    if broken := broken_seal(path, thoroughly=False):
-        raise NoSuchData(f"{path}: {broken}. `edc verify` tells more; consolidate the day again")
     try:
-        with h5py.File(path, "r") as file:
-            certificate = certificate_in(file, path.name)
-    except (NoCertificate, OSError) as error:
-        raise NoSuchData(f"{path}: {error}. Consolidate the day again") from None
+        # Only whether it is whole: to look at every byte takes as long as to read a symbol.
+        certificate = read_certificate(path, thoroughly=False)
+    except NoCertificate as error:
+        raise NoSuchData(
+            f"{path.parent}: {error}. `edc verify` tells more; consolidate the day again"
+        ) from None
     new = not_held(certificate, spool)
     # Without all that the file was made of, the spool can't tell the whole day.
     if new and {i.name for i in certificate.inputs} <= landed:

@@ -23,12 +23,13 @@ from edc_pipeline.spool.layout import RETIRED, day_folder
 from edc_pipeline.spool.retired import RetiredBatch
 
 
-def certificate_of(path: Path) -> Certificate | None:
-    """The certificate of the file that stands, if that is still as it was written."""
+def certificate_of(path: Path) -> tuple[Certificate | None, str]:
+    """The certificate of the file that stands, if that is still as it was written; why it is not
+    believed, empty where there is none."""
     try:
-        return read_certificate(path)
-    except NoCertificate:
-        return None
+        return read_certificate(path), ""
+    except NoCertificate as error:
+        return None, str(error) if path.exists() else ""
 
 
 def as_now(standing: Certificate, path: Path) -> Certificate:
@@ -76,12 +77,13 @@ def of_retired(
     spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[RetiredBatch]
 ) -> Certificate:
     """The certificate of a day whose micro-batches were retired; its file is all there is."""
-    standing = certificate_of(path)
+    standing, fault = certificate_of(path)
     if standing is None:
+        why = f" ({fault})" if fault else ""
         raise CannotConsolidate(
             f"{len(gone)} micro-batches of {event_type} of {day} were retired from {spool}, and"
-            f" {path}, which held them, is missing or damaged: bring it back from a copy or from"
-            f" {path.parent / 'versions'}"
+            f" {path}, which held them, is missing or damaged{why}: bring it back from a copy or"
+            f" from {path.parent / 'versions'}"
         )
     if late := not_held(standing, spool):
         raise CannotConsolidate(

@@ -16,16 +16,16 @@ from edc_pipeline.consolidation.certificate import (
     Duplicates,
     NoCertificate,
     certificate_in,
+    misnamed,
 )
 from edc_pipeline.consolidation.findings import Verification
 from edc_pipeline.consolidation.h5_read import StoredTable, open_daily, table_in
-from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS, parse_daily_file
+from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS
 from edc_pipeline.consolidation.read_back import index_fault, some_stamps
 from edc_pipeline.consolidation.rows_verified import RowsSeen, read_rows
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.consolidation.still_in_spool import check_spool
 from edc_pipeline.events import COLUMNS, SCHEMA_VERSION
-from edc_pipeline.market_day import parse_day
 
 
 def verify(path: Path, spool: Path | None = None) -> Verification:
@@ -64,13 +64,8 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
 
 
 def _check_name(path: Path, certificate: Certificate, found: Verification) -> None:
-    says = parse_daily_file(path)
-    if says is not None and says != (certificate.event_type, parse_day(certificate.day)):
-        found.error(
-            "file",
-            f"its name says {says[0]} of {says[1]}, its certificate {certificate.event_type}"
-            f" of {certificate.day}",
-        )
+    if other := misnamed(path, certificate):
+        found.error("file", other)
     if certificate.schema_version != SCHEMA_VERSION:
         found.warn(
             "certificate",

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from edc_pipeline.consolidation.names import parse_daily_file
+from edc_pipeline.consolidation.certificate import NoCertificate, certificate_in, misnamed
+from edc_pipeline.consolidation.names import CERTIFICATE, parse_daily_file
 from edc_pipeline.events import EventType
 from edc_pipeline.replay.records import (
     NUMBERS,
@@ -42,10 +43,14 @@ class DailyFile:
         self.event_type: EventType = named[0]
         try:
             with h5py.File(path, "r") as file:
+                if CERTIFICATE in file and (
+                    other := misnamed(path, certificate_in(file, path.name))
+                ):
+                    raise NotADailyFile(f"{path}: {other}")
                 table = file[self.event_type]["table"]
                 self.rows = len(table)
                 self.id_bytes = table.dtype["event_id"].itemsize
-        except (OSError, KeyError, ValueError) as error:
+        except (NoCertificate, OSError, KeyError, ValueError) as error:
             raise NotADailyFile(f"{path}: {error}") from None
 
     def symbols(self) -> dict[str, str]:
