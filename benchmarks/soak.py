@@ -110,11 +110,14 @@ def watch(
         time.sleep(every_s)
         if capture.poll() is not None:
             raise SystemExit(f"capture ended with {capture.returncode}: {folder / 'capture.log'}")
+        if not (received := received_by(folder)):
+            continue  # it starts, or says so
         samples.append(sample(capture.pid, began_s))
-        received = received_by(folder)
         print(f"{samples[-1].at_s:7.0f} s  {received:>12,} frames  {samples[-1].rss_mb:.0f} MB")
         if received >= sent:
             break
+    if not samples:
+        raise SystemExit(f"capture received nothing: {folder / 'capture.log'}")
     return samples
 
 

