@@ -63,13 +63,15 @@ class Continuity:
         events = reading.events
         if reading.refused:
             events = sorted((*events, *reading.refused), key=lambda event: event.seq)
+        refused = {id(event) for event in reading.refused} if reading.refused else ()
         for event in events:
-            if numbers.hear_event(connection, event, at, missing):
+            admitted = not refused or id(event) not in refused
+            if numbers.hear_event(connection, event, at, missing, begins=admitted):
                 if numbers.is_of_symbol(event):
                     staleness.lose(event.symbol)
                 else:
                     staleness.lose_all()
-            if staleness.active:
+            if staleness.active and admitted:
                 staleness.mark(event)
         return self._gaps(missing) if missing else []
 

@@ -32,7 +32,14 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_frames_quarantined": ("Frames that could not be read.", lambda f: f.quarantined),
     "edc_received_bytes": ("Bytes of the frames received.", lambda f: f.bytes),
     "edc_reconnects": ("Connections made after the first.", lambda f: f.reconnects),
-    "edc_gaps": ("Gaps begun.", lambda f: f.gaps),
+    "edc_gaps": (
+        "Gaps begun: times in which the feed was not heard, and gaps in the vendor's numbers.",
+        lambda f: f.gaps,
+    ),
+    "edc_missing_messages": (
+        "Messages missing by the vendor's numbers, where it is known how many.",
+        lambda f: f.missing_messages,
+    ),
     "edc_delivered_again": (
         "Webhook calls with what had come already.",
         lambda f: f.delivered_again,
@@ -41,7 +48,10 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
 }
 _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_connections": ("Connections that stand.", lambda f: f.connections),
-    "edc_gaps_open": ("Gaps that last.", lambda f: f.gaps_open),
+    "edc_gaps_open": (
+        "Gaps that last; one in numbers is over when it is known.",
+        lambda f: f.gaps_open,
+    ),
     "edc_last_frame_timestamp_seconds": (
         "When the last frame came; 0 before the first.",
         lambda f: (f.last_frame_at or 0) / 1e9,

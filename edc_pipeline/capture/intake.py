@@ -17,6 +17,7 @@ from edc_pipeline.capture.heard import HeardSymbols
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.live import Live
+from edc_pipeline.capture.number_gaps import MOST_AT_ONCE, NumberGaps
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.events import EventType
 from edc_pipeline.settings import SIMULATED_KEY
@@ -38,9 +39,6 @@ _MANY: Final = 8
 # single event would cost 40 µs instead of 10; none is known.
 _LARGE: Final = 8 << 10
 _SHORTEST_KEY: Final = 6  # characters; every shorter one is part of many a word
-# Gaps that may wait for one flush. Numbers that are not contiguous where the vendor says so would
-# make every message a gap; what is beyond is told as one.
-_MOST_GAPS: Final = 10_000
 _AT_PEACE: Final = frozenset({"heartbeat", "acknowledged", "not_wanted", "unchanged", "notice"})
 _LOGGED_GAPS: Final = 20  # of one flush; the ledger has them all
 
@@ -81,6 +79,7 @@ class FeedState:
     waits: bool = False  # for its turn, as a newcomer does for the port of the former collector
     refused: Counter[str] = field(default_factory=Counter)  # calls, by the reason
     delivered_again: int = 0  # calls with what had come already
+    number_gaps: NumberGaps = field(default_factory=NumberGaps)
     continuity: Continuity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +92,8 @@ class FeedState:
 
     @property
     def gaps_begun(self) -> int:
-        return self.gaps_of.total()
+        """All that the ledger has of this feed since capture started, but for those told as one."""
+        return self.gaps_of.total() + self.number_gaps.count
 
     def hide(self, key: str) -> None:
         """A vendor may say the key that it refuses, or a part; logs, reports and files must not."""
@@ -300,16 +300,14 @@ class Intake:
 
     def tell(self, state: FeedState, gaps: Sequence[Gap]) -> None:
         """Gaps in the vendor's numbers."""
-        waiting = self._queues.waiting.gaps
+        waiting = self._queues.waiting
         for gap in gaps:
-            if len(waiting) < _LOGGED_GAPS:
+            if len(waiting.gaps) < _LOGGED_GAPS:
                 log.warning("%s: gap: %s %s", state.source.name, gap.symbol, gap.reason)
-            if len(waiting) < _MOST_GAPS or (rest := waiting[-1]).first_seq < 0:
-                waiting.append(gap)
+            if state.number_gaps.add(gap) and len(waiting.gaps) < MOST_AT_ONCE:
+                waiting.gaps.append(gap)
             else:
-                size = None if rest.size is None or gap.size is None else rest.size + gap.size
-                why = "more gaps than can be told one by one"
-                waiting[-1] = replace(rest, symbol="", to_ns=gap.to_ns, size=size, reason=why)
+                waiting.tell_with_others(gap)
 
     @staticmethod
     def _note(state: FeedState, reading: Reading, payload: bytes, received_at: int) -> None:

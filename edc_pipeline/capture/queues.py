@@ -8,7 +8,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -161,6 +161,7 @@ class Waiting:
         default_factory=lambda: defaultdict(FrameCounts)
     )
     gaps: list[Gap] = field(default_factory=list)
+    more_gaps: dict[Source, Gap] = field(default_factory=dict)  # those too many to be told, as one
     row_count: int = 0
     byte_count: int = 0  # of quarantined frames: they wait with their bytes
     desks: dict[str, _Desk] = field(default_factory=dict)  # by connection
@@ -168,7 +169,19 @@ class Waiting:
 
     @property
     def empty(self) -> bool:
-        return self.last_frame < self.first_frame and not self.gaps
+        return self.last_frame < self.first_frame and not (self.gaps or self.more_gaps)
+
+    def tell_with_others(self, gap: Gap) -> None:
+        """As one with its feed's others."""
+        rest = self.more_gaps.get(gap.source)
+        if rest is None:
+            why = "more gaps than can be told one by one"
+            self.more_gaps[gap.source] = replace(gap, symbol="", reason=why)
+            return
+        size = None if rest.size is None or gap.size is None else rest.size + gap.size
+        ends = None if rest.to_ns is None or gap.to_ns is None else max(rest.to_ns, gap.to_ns)
+        from_ns = min(rest.from_ns, gap.from_ns)
+        self.more_gaps[gap.source] = replace(rest, from_ns=from_ns, to_ns=ends, size=size)
 
     def tables(self) -> dict[tuple[EventType, dt.date], pa.Table]:
         """All rows, as they go to disk."""
@@ -296,5 +309,6 @@ class Queues:
     def take(self) -> Waiting:
         """All that waits; what comes next starts anew behind it."""
         taken = self.waiting
+        taken.gaps += taken.more_gaps.values()
         self.waiting = Waiting(first_frame=taken.last_frame + 1, last_frame=taken.last_frame)
         return taken

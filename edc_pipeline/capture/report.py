@@ -30,8 +30,9 @@ class FeedReport(msgspec.Struct, kw_only=True):
     symbols: int
     last_frame_at: int | None
     last_problem: str
-    gaps: int = 0
-    gaps_open: int = 0
+    gaps: int = 0  # begun: times in which it was not heard, and gaps in the vendor's numbers
+    gaps_open: int = 0  # that last; a gap in numbers is over when it is known
+    missing_messages: int = 0  # in gaps of numbers, where it is known how many
     drifts: int = 0
     drift: list[str] = []  # the latest of them
     of_late: OfLate = msgspec.field(default_factory=OfLate)
@@ -93,6 +94,7 @@ def report_feed(
         last_frame_at=state.last_frame_at,
         last_problem=state.gave_up or state.last_problem,
         gaps=state.gaps_begun,
+        missing_messages=state.number_gaps.messages,
         drifts=len(state.drift.known.told),
         drift=state.drift.known.told[-_DRIFT_SHOWN:],
         gaps_open=len(state.gaps),

@@ -215,8 +215,17 @@ class Numbers:
             return False
         return self._hear((-1, connection), self._by_frame, seq, at, missing)
 
-    def hear_event(self, connection: str, event: AnyEvent, at: int, missing: list[Missing]) -> bool:
-        """Whether the event's number jumped."""
+    def hear_event(
+        self,
+        connection: str,
+        event: AnyEvent,
+        at: int,
+        missing: list[Missing],
+        *,
+        begins: bool = True,
+    ) -> bool:
+        """Whether the event's number jumped. One that is in quarantine goes on with a numbering,
+        lest its number be taken for missing, and begins none: its symbol may be anything."""
         if event.origin == "backfill":
             return False
         if found := self._by_symbol.get(event.event_type):
@@ -224,7 +233,10 @@ class Numbers:
             number = event.seq if rule.borne_by == "seq" else _number_of(event.event_id)
             if number < 0:
                 return False
-            return self._hear((place, event.symbol), rule, number, at, missing)
+            key = place, event.symbol
+            if not begins and key not in self._numberings:
+                return False
+            return self._hear(key, rule, number, at, missing)
         rule_of_frames = self._by_frame
         if (
             event.seq < 0

@@ -12,6 +12,7 @@ import click
 
 from edc_pipeline.cli import EXIT_INTERRUPTED, options
 from edc_pipeline.events import EVENT_TYPES, EventType
+from edc_pipeline.printable import printable
 
 if TYPE_CHECKING:
     from edc_pipeline.settings import Settings
@@ -152,4 +153,4 @@ def _tell(made: Made, number: int, of: int, seconds: float) -> None:
     line += f"; {left:.0f} s left" if number < of else ""
     click.echo(line)
     if made["problem"]:
-        click.secho(f"      {made['problem']}", fg="red")
+        click.secho(f"      {printable(made['problem'])}", fg="red")

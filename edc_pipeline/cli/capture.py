@@ -32,6 +32,7 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
     """Capture the feeds of feeds.yaml into the spool, until stopped."""
     from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
+    from edc_pipeline.printable import PrintableFormatter, printable  # noqa: PLC0415
     from edc_pipeline.settings import load  # noqa: PLC0415
     from edc_pipeline.spool.owner import SpoolIsOwned  # noqa: PLC0415
     from edc_pipeline.spool.replay_mark import SpoolIsReplay  # noqa: PLC0415
@@ -43,9 +44,9 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
         raise WrongCall("\n  ".join(missing))
     if not settings.enabled_feeds:
         raise WrongCall("no feeds: name some in feeds.yaml (copy feeds.example.yaml to begin)")
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    to = logging.StreamHandler(sys.stderr)
+    to.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[to])
     try:
         ended = run_capture(
             settings,
@@ -58,7 +59,7 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
     except (SpoolIsOwned, SpoolIsReplay, NoMetricsPort, NoWebhookPort) as wrong:
         raise WrongCall(str(wrong)) from None
     except CaptureFailed as failed:
-        raise FallsShort(str(failed)) from None
+        raise FallsShort(printable(str(failed))) from None
     if as_json:
         import msgspec  # noqa: PLC0415
 
@@ -67,12 +68,17 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
 
 
 def _tell(report: Report) -> None:
+    from edc_pipeline.printable import printable  # noqa: PLC0415
+
     seconds = max((report.at - report.started_at) / 1e9, 1e-9)
     for feed in report.feeds:
         events = ", ".join(f"{n:,} {t}" for t, n in sorted(feed.events.items())) or "no events"
+        problem = f"; {feed.last_problem}" if feed.last_problem else ""
         click.echo(
-            f"{feed.name:<20} {feed.state:<10} {feed.frames:>10,} frames"
-            f" ({feed.frames / seconds:,.0f}/s)  {events}; {feed.quarantined} quarantined,"
-            f" {feed.reconnects} reconnects{f'; {feed.last_problem}' if feed.last_problem else ''}",
+            printable(
+                f"{feed.name:<20} {feed.state:<10} {feed.frames:>10,} frames"
+                f" ({feed.frames / seconds:,.0f}/s)  {events}; {feed.quarantined} quarantined,"
+                f" {feed.reconnects} reconnects{problem}"
+            ),
             err=True,
         )

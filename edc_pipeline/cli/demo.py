@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edc_pipeline.cli.options import FallsShort
+from edc_pipeline.printable import printable
 
 if TYPE_CHECKING:
     from edc_pipeline.consolidation import Certificate
@@ -217,7 +218,7 @@ def _word(balanced: bool) -> str:
 
 def _tell_files(settings: Settings, certificates: list[tuple[Path, Certificate]]) -> None:
     for gap in _gaps(settings):
-        click.echo(f"gap: {gap}")
+        click.echo(f"gap: {printable(str(gap))}")
     click.echo("\nfiles:")
     for path, _ in certificates:
         click.echo(f"  {path}  {path.stat().st_size:,} bytes")

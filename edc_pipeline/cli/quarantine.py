@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edc_pipeline.cli import options
+from edc_pipeline.printable import printable
 
 if TYPE_CHECKING:
     from edc_pipeline.spool.quarantine import QuarantinedFrame
@@ -127,7 +128,7 @@ def retry(config: Path | None, day: dt.date | None, dry_run: bool, as_json: bool
         gave = ", ".join(f"{n:,} {t}" for t, n in sorted(done.events.items())) or "no events"
         click.echo(f"{verb} {len(done.moved):,} frames: {gave}; {len(done.stay):,} stay")
         for reason, number in why.most_common(10):
-            click.echo(f"  {number:,} × {reason}")
+            click.echo(f"  {number:,} × {printable(reason)}")
         if done.later:
             click.echo(f"  {done.later:,} are still on their way into the ledger: ask again")
     return 1 if done.stay or done.later else 0

@@ -50,12 +50,13 @@ _STALE_NS = 30_000_000_000
 
 def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
     from edc_pipeline.consolidation import daily_file  # noqa: PLC0415
-    from edc_pipeline.market_day import market_day  # noqa: PLC0415
+    from edc_pipeline.market_day import day_bounds, market_day  # noqa: PLC0415
     from edc_pipeline.spool.inventory import inventory  # noqa: PLC0415
     from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
     from edc_pipeline.spool.owner import current_owner  # noqa: PLC0415
 
     held, owner = current_owner(spool)
+    gaps, open_gaps = Ledger(spool).count_gaps(day_bounds(market_day(now_ns))[0])
     said, problem = _said(spool)
     fresh = said is not None and now_ns - said["at"] < _STALE_NS
     since = market_day(now_ns) - dt.timedelta(days=days - 1)
@@ -80,7 +81,8 @@ def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
         "owner": owner,
         "collector": said,
         "problem": problem,
-        "open_gaps": sum(gap.to_ns is None for gap in Ledger(spool).gaps()),
+        "open_gaps": open_gaps,
+        "gaps_today": gaps,
         "days": rows,
         "spool": str(spool),
     }
@@ -148,8 +150,8 @@ def _feeds(said: dict[str, Any], now_ns: int, *, capturing: bool) -> Any:
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
     feeds = terminal.table(
-        "Feeds", "feed", "state", "#frames", "#events", "#control", "#quarantined", "#reconnects",
-        "last frame", "problem",
+        "Feeds", "feed", "state", "#frames", "#events", "#control", "#quarantined", "#gaps",
+        "#reconnects", "last frame", "problem",
     )  # fmt: skip
     for feed in said["feeds"]:
         feeds.add_row(
@@ -159,6 +161,7 @@ def _feeds(said: dict[str, Any], now_ns: int, *, capturing: bool) -> Any:
             f"{sum(feed['events'].values()):,}",
             f"{feed['control']:,}",
             f"{feed['quarantined']:,}",
+            f"{feed.get('gaps', 0):,}",
             f"{feed['reconnects']:,}",
             terminal.ago(feed["last_frame_at"], now_ns),
             _problems(feed),
@@ -228,8 +231,10 @@ def _problems(feed: dict[str, Any]) -> str:
 def _headline(found: dict[str, Any], now_ns: int) -> str:
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
-    said, gaps = found["collector"], found["open_gaps"]
-    tail = f"; {gaps} open gap{'s' * (gaps != 1)}, see edc gaps" if gaps else ""
+    said, gaps, lasting = found["collector"], found["gaps_today"], found["open_gaps"]
+    told = [f"{gaps:,} gap{'s' * (gaps != 1)} today"] if gaps else []
+    told += [f"{lasting:,} open gap{'s' * (lasting != 1)}"] if lasting else []
+    tail = f"; {', '.join(told)}, see edc gaps" if told else ""
     if found["capturing"]:
         since = terminal.market_time(said["started_at"])
         return f"capturing since {since} (New York), process {said['pid']}{tail}"

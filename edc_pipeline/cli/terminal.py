@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
+from edc_pipeline.printable import printable
 
 _PIPE_COLUMNS: Final = 240
 
@@ -25,6 +27,10 @@ def table(title: str, *columns: str) -> Table:
 
 
 class _Console(Console):
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Every text that is printed, of cells too: what is stored must not steer a terminal."""
+        return super().render_str(printable(text), **how)
+
     def on_broken_pipe(self) -> None:
         """To `edc`, which knows what to do; rich would exit with 1."""
         raise  # noqa: PLE0704 - rich calls this where it caught the error

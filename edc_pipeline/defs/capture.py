@@ -16,6 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from edc_pipeline.defs.capture_watch import HostRun, decide
 from edc_pipeline.defs.configuration import NotConfigured, plain_failure, settings_for_capture
 from edc_pipeline.defs.micro_batch_report import MicroBatchReporter
+from edc_pipeline.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from edc_pipeline.capture.report import Report
@@ -156,7 +157,7 @@ def _log_to_compute_logs() -> None:
     logger = logging.getLogger("edc_pipeline")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(PrintableFormatter())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
 

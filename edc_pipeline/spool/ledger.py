@@ -323,6 +323,16 @@ class Ledger:
             )
         ]
 
+    def count_gaps(self, from_ns: int) -> tuple[int, int]:
+        """How many gaps reach beyond `from_ns`, and how many of all last."""
+        for row in self._rows(
+            "SELECT coalesce(sum(to_ns IS NULL OR to_ns > ?), 0), coalesce(sum(to_ns IS NULL), 0)"
+            " FROM gaps",
+            from_ns,
+        ):
+            return row[0], row[1]
+        return 0, 0
+
     def flushed_frame(self, collector: str) -> int:
         """Up to which frame a collector's frames are in the spool and counted; −1: none."""
         rows = self._rows(_FLUSHED_FRAME, collector)

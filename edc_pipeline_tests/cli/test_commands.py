@@ -15,7 +15,7 @@ import pytest
 
 from edc_pipeline.cli import COMMANDS
 from edc_pipeline.spool.layout import days_in
-from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.spool.owner import current_owner
 from edc_pipeline_tests.cli.calling import Said, edc, start
 
@@ -298,3 +298,19 @@ def test_an_unknown_command_is_told(tmp_path: Path) -> None:
     said = edc("captur", cwd=tmp_path)
     assert said.code == 2
     assert "captur" in said.err
+
+
+def test_what_a_vendor_named_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    """An older ledger may hold it."""
+    (tmp_path / "feeds.yaml").write_text(FEEDS.format(port=1))
+    spool, now = tmp_path / "data" / "spool", time.time_ns()
+    stored = "X\x1b[31mEVIL\n2026-01-01 INFO fake\u202e"
+    source = Source("stocks", "tiingo", "iex")
+    gaps = [Gap(source, stored, now, now + 1, 1, "closed", stored, n) for n in range(3)]
+    Ledger(spool).flushed("c1", through_frame=-1, at=1, frames={}, events={}, gaps=gaps)
+    told = edc("gaps", cwd=tmp_path)
+    assert told.code == 1
+    assert all(line.isprintable() for line in told.out.splitlines())
+    assert len(told.out.splitlines()) == 4
+    status = json.loads(edc("status", "--json", cwd=tmp_path).out)
+    assert (status["gaps_today"], status["open_gaps"]) == (3, 0)
