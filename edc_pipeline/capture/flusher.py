@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,7 +20,7 @@ from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.market_day import DayFinder
 from edc_pipeline.settings import Capture
-from edc_pipeline.spool.ledger import Ledger
+from edc_pipeline.spool.ledger import Gap, Ledger
 from edc_pipeline.waiting import wait_at_most
 
 T = TypeVar("T")
@@ -121,8 +122,6 @@ class Flusher:
             day_changed
             or waiting.row_count >= rules.flush_rows
             or waiting.byte_count >= _QUARANTINE_BYTES
-            # Gaps in numbers may be many, and the journal has them meanwhile.
-            or any(gap.first_seq < 0 for gap in waiting.gaps)
             or time.monotonic() - self._flushed_s >= rules.flush_seconds
         )
 
@@ -133,6 +132,8 @@ class Flusher:
             self.make_room()
             if self._is_due():
                 await self.flush()
+            elif gaps := self._queues.waiting.take_silences():
+                await self._tell(gaps)
 
     async def finish(self) -> None:
         """A flush that is under way."""
@@ -149,6 +150,24 @@ class Flusher:
         # Shielded: a cancelled flusher must not leave its rows between memory and disk.
         self._writing = asyncio.create_task(self._write(taken))
         await asyncio.shield(self._writing)
+
+    async def _tell(self, gaps: list[Gap]) -> None:
+        """Into the ledger without the rows that wait: a line that is cut again and again would
+        leave a file for each time (145 for 183 rows were seen)."""
+        self._writing = asyncio.create_task(self._write_gaps(gaps))
+        await asyncio.shield(self._writing)
+
+    async def _write_gaps(self, gaps: list[Gap]) -> None:
+        ledger, at = Ledger(self._spool), self._clock()
+        await self._insist(
+            lambda: asyncio.to_thread(
+                partial(
+                    ledger.flushed, self._collector, through_frame=-1, at=at, frames={}, events={},
+                    gaps=gaps,
+                )
+            )
+        )  # fmt: skip
+        await self._on_flushed(Waiting(first_frame=0, last_frame=-1, gaps=gaps))
 
     async def sign_off(self, ended: str) -> None:
         """The collector's last word in the ledger."""

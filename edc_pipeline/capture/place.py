@@ -21,7 +21,7 @@ from edc_pipeline.capture.connection import FeedConnection, Host
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.watch import WatchedLine
 from edc_pipeline.settings_of_feeds import Feed
-from edc_pipeline.transports.backoff import Backoff
+from edc_pipeline.transports.backoff import SETTLED_S, Backoff
 from edc_pipeline.transports.contract import GaveUp
 from edc_pipeline.transports.websocket import Endpoint, keep_connected
 from edc_pipeline.vendors.shards import WHOLE, Shard
@@ -211,8 +211,9 @@ def _look_again_s(connection: FeedConnection) -> float | None:
 
 
 def _is_due(connection: FeedConnection) -> bool:
-    if connection.ending.is_set():
-        return True
+    if connection.ending.is_set() and connection.standing_since_s is not None:
+        # A vendor that says so on each new connection must not be stormed: it ends as any does.
+        return time.monotonic() - connection.standing_since_s >= SETTLED_S
     due_s = _due_in_s(connection)
     return due_s is not None and due_s <= 0
 

@@ -171,6 +171,14 @@ class Waiting:
     def empty(self) -> bool:
         return self.last_frame < self.first_frame and not (self.gaps or self.more_gaps)
 
+    def take_silences(self) -> list[Gap]:
+        """The gaps that no frame tells, and so no journal. Those in numbers may be many, and wait
+        with their frames."""
+        taken = [gap for gap in self.gaps if gap.first_seq < 0]
+        if taken:
+            self.gaps = [gap for gap in self.gaps if gap.first_seq >= 0]
+        return taken
+
     def tell_with_others(self, gap: Gap) -> None:
         """As one with its feed's others."""
         rest = self.more_gaps.get(gap.source)

@@ -11,7 +11,7 @@ from typing import Protocol
 class Heard:
     """What the frames of a read meant for the connection that brought them."""
 
-    data: bool = False  # the feed really delivers: only now may the back-off start anew
+    data: bool = False  # the feed really delivers: from now on the back-off may start anew
     replies: Sequence[str] = field(default=(), repr=False)  # a login holds the key
     give_up: str = ""  # why no reconnect will help; empty: go on
     reconnect: str = ""  # why this connection is of no more use; empty: go on

@@ -66,7 +66,7 @@ class Conversation(WSListener):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._line: WSTransport | None = None
-        self._delivered = False
+        self._delivers_since_s: float | None = None
         self._read: list[bytes] = []  # the messages of the read under way
         self._parts: bytearray | None = None  # of a message in fragments
         self._received_at = 0  # by the clock handed in; one value per read
@@ -192,9 +192,9 @@ class Conversation(WSListener):
         except Exception as error:
             self._fail(error)
             return
-        if heard.data and not self._delivered:
-            self._delivered = True
-            self._backoff.delivered()
+        if heard.data and self._delivers_since_s is None:
+            self._delivers_since_s = self._loop.time()
+            self._backoff.begins_to_deliver()
         if heard.replies or heard.reconnect or heard.give_up:
             self._act(heard)
 
@@ -298,6 +298,8 @@ class Conversation(WSListener):
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+        if self._delivers_since_s is not None:
+            self._backoff.delivered(self._loop.time() - self._delivers_since_s)
         if self._failure is not None:
             raise self._failure
         return self._reason or self._cut_reason()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +16,7 @@ from typing import Any, cast
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from edc_pipeline.capture import place
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import FeedReport
@@ -25,6 +28,7 @@ from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.simulator.faults import Chaos
 from edc_pipeline.simulator.session import Terms
 from edc_pipeline.spool.ledger import Gap, Ledger
+from edc_pipeline.transports.backoff import Backoff
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import SequenceRule, Vendor
 from edc_pipeline_tests.capture.numbered_vendor import made_vendor, message, sends, serving
@@ -391,5 +395,35 @@ def test_a_listener_to_gaps_can_neither_hold_up_nor_end_capture(tmp_path: Path, 
             await capturing
             assert called.wait(5)
             assert len(Ledger(settings.spool).gaps()) == 2
+
+    run(scenario)
+
+
+def test_a_line_that_is_cut_again_and_again_leaves_no_file_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger hears of each gap at once all the same."""
+    made(monkeypatch, made_vendor())
+    monkeypatch.setattr(place, "Backoff", partial(Backoff, first_s=0.1, cap_s=0.1))
+    numbers = itertools.count()
+
+    async def speaks_and_hangs_up(connection: ServerConnection) -> None:
+        await connection.send(message("T", "SPY", -1, p=next(numbers)))
+        await asyncio.sleep(0.3)  # longer than between two looks of the flusher
+
+    async def scenario() -> None:
+        async with serving(speaks_and_hangs_up) as url:
+            settings = numbered(tmp_path, url)
+            collector = Collector(settings, "c1")
+            told: list[tuple[str, int]] = []
+
+            def cut_six_times() -> bool:
+                told[:] = [(gap.state, gap.first_seq) for gap in Ledger(settings.spool).gaps()]
+                return told.count(("closed", -1)) >= 6
+
+            await captured(collector, cut_six_times)
+            assert len([*settings.spool.rglob("*.parquet")]) == 1
+            assert len(rows_in(settings.spool)) == events_of(collector) >= 6
+            assert collector.report().micro_batches == 1
 
     run(scenario)

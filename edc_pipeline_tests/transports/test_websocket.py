@@ -186,32 +186,48 @@ def test_a_frame_over_the_limit_ends_the_connection_and_not_the_process() -> Non
     run(scenario)
 
 
+def tries_at_each_end(script: Script, settled_s: float) -> list[int]:
+    """How far the back-off had got when each of five connections ended."""
+    tries: list[int] = []
+    backoff = quick()
+    backoff.settled_s = settled_s
+
+    class Watched(Recorder):
+        def closed(self, reason: str) -> None:
+            tries.append(backoff.tries)
+            super().closed(reason)
+
+    async def scenario() -> None:
+        async with server(script) as url:
+            stop = asyncio.Event()
+            task = asyncio.create_task(
+                keep_connected(Endpoint(url), Watched(), stop=stop, backoff=backoff)
+            )
+            await until(lambda: len(tries) >= 5)
+            stop.set()
+            await task
+
+    run(scenario)
+    return tries[:5]
+
+
 def test_the_back_off_starts_anew_only_after_data() -> None:
     async def script(connection: ServerConnection, number: int) -> None:
         await connection.send("data" if number == 3 else "welcome")
         await connection.close()
 
-    async def scenario() -> None:
-        recorder, tries = Recorder(), []
-        backoff = quick()
+    assert tries_at_each_end(script, settled_s=0.0) == [0, 1, 2, 0, 1]
 
-        class Watched(Recorder):
-            def closed(self, reason: str) -> None:
-                tries.append(backoff.tries)
-                super().closed(reason)
 
-        recorder = Watched()
-        async with server(script) as url:
-            stop = asyncio.Event()
-            task = asyncio.create_task(
-                keep_connected(Endpoint(url), recorder, stop=stop, backoff=backoff)
-            )
-            await until(lambda: len(tries) >= 5)
-            stop.set()
-            await task
-        assert tries[:5] == [0, 1, 2, 0, 1]
+def test_the_back_off_starts_anew_only_after_data_for_a_while() -> None:
+    """One that sends an event and closes was called without end: 157 times in 75 s."""
 
-    run(scenario)
+    async def script(connection: ServerConnection, number: int) -> None:
+        await connection.send("data")
+        await asyncio.sleep(1.0 if number == 3 else 0.0)
+        await connection.close()
+
+    assert tries_at_each_end(script, settled_s=0.8) == [0, 1, 2, 0, 1]
 
 
 def test_no_room_means_the_socket_is_not_read() -> None:
