@@ -68,13 +68,18 @@ class CalledHost(Host, Protocol):
 class CalledFeeds:
     """One collector's listener, and the routes of its feeds."""
 
-    def __init__(self, rules: Rules, spool: Path, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, rules: Rules, spool: Path, clock: Callable[[], int], stop_s: float = 5.0
+    ) -> None:
         self._rules = rules
         self._spool = spool
         self._clock = clock
         self._listener = Listener(
             Limits(
-                body_bytes=rules.body_kib << 10, at_once=rules.at_once, read_s=rules.read_seconds
+                body_bytes=rules.body_kib << 10,
+                at_once=rules.at_once,
+                read_s=rules.read_seconds,
+                stop_s=min(stop_s, rules.read_seconds),
             ),
             proxy_header=rules.proxy_header,
             proxies=rules.proxies,

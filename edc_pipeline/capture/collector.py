@@ -45,6 +45,11 @@ from edc_pipeline.vendors.shards import WHOLE, Shard
 
 log = logging.getLogger(__name__)
 
+# How long a vendor may take to answer our close frame: as a websocket client usually waits, and no
+# more than this part of the drain. A vendor that never answered took all of it, and the rows had
+# none; two connections of a place may be let go one after the other.
+_CLOSE_WITHIN_S: Final = 5.0
+_CLOSE_SHARE: Final = 0.2
 # Before a feed can be found to be mute from its first second, market hours have to be known.
 _LEARN_HOURS_S: Final = 10.0
 
@@ -91,7 +96,8 @@ class Collector:
         self._watch_rule = watch
         self._watches: dict[str, tuple[Feed, FeedWatch]] = {}  # by the feed's name
         self._shapes = ShapeMemory(settings.spool)
-        self._called = CalledFeeds(settings.webhook, settings.spool, clock)
+        self.close_within_s = min(_CLOSE_WITHIN_S, _CLOSE_SHARE * rules.drain_seconds)
+        self._called = CalledFeeds(settings.webhook, settings.spool, clock, self.close_within_s)
         self._polled = PolledFeeds(settings.spool, clock)
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
@@ -99,6 +105,7 @@ class Collector:
         self._started_at = clock()
         self._stop = asyncio.Event()
         self._broken = ""
+        self.drained = False  # all that was heard is where it belongs
 
     async def run(
         self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
@@ -338,6 +345,19 @@ class Collector:
     async def room(self) -> None:
         await self._flusher.room()
 
+    @property
+    def undrained(self) -> str:
+        """What a drain that is broken off leaves where, in words."""
+        frames = self._journal.next_frame - 1 - self._journal.committed_frame
+        problem = self._journal.problem or self._flusher.problem or self._polled.problem
+        why = f"the disk refuses: {problem}" if problem else "the disk was too slow"
+        if frames:
+            left = f"{frames:,} frames that are not in the journal are lost; the next start"
+            return f"{why}; {left} brings in what is"
+        rows = self._flusher.waiting_rows
+        left = f", {rows:,} rows of it are not in the spool yet" if rows else ""
+        return f"{why}; every frame is in the journal{left}: the next start brings it in"
+
     async def _flushed(self, taken: Waiting) -> None:
         if self._gap_hook is not None:
             self._gap_hook.tell(taken.gaps)
@@ -361,6 +381,7 @@ class Collector:
         await self._flusher.sign_off("; ".join(self.gave_up) or "stopped")
         with suppress(OSError):  # not empty: what could not be archived; recovery will try again
             self._journal.folder.rmdir()
+        self.drained = True
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -96,6 +96,11 @@ class PlaceHost(Host, Protocol):
 
     def secret(self, feed: Feed) -> str: ...
 
+    @property
+    def close_within_s(self) -> float:
+        """How long a vendor may take to answer our close frame."""
+        ...
+
 
 async def hold(host: PlaceHost, place: Place, lines: list[WatchedLine]) -> None:
     """Keep a connection until the place is given up. Those that are kept are among `lines`."""
@@ -164,7 +169,9 @@ async def _keep(host: PlaceHost, connection: FeedConnection, stop: asyncio.Event
             # Ends with its place, or when the watch wants this connection made anew.
             connection.end.clear()
             await keep_connected(
-                lambda: endpoint_of(connection.feed, host.secret(connection.feed)),
+                lambda: endpoint_of(
+                    connection.feed, host.secret(connection.feed), host.close_within_s
+                ),
                 connection,
                 stop=connection.end,
                 backoff=backoff,
@@ -175,12 +182,13 @@ async def _keep(host: PlaceHost, connection: FeedConnection, stop: asyncio.Event
         ending.cancel()
 
 
-def endpoint_of(feed: Feed, secret: str) -> Endpoint:
+def endpoint_of(feed: Feed, secret: str, close_within_s: float = 5.0) -> Endpoint:
     spec = feed.spec
     customs = feed.websocket
     return Endpoint(
         url=feed.address,
         query=customs.query(feed.subscription, secret) if customs.query else {},
+        close_timeout_s=close_within_s,
         stale_after_s=spec.stale_after_s,
         max_frame_bytes=spec.max_frame_bytes,
         messages_per_s=customs.messages_per_s,

@@ -46,6 +46,7 @@ class Limits:
     body_bytes: int = 256 << 10
     at_once: int = 64
     read_s: float = 5.0
+    stop_s: float = 5.0  # for those under way at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Listener:
             access_log=None,
             logger=_SILENT,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=self._limits.read_s)
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._limits.stop_s)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
 
