@@ -32,9 +32,15 @@ _ALL_WORDS: Final = frozenset(word for words in WORDS.values() for word in words
 
 def corrected(trades: pa.Table) -> pa.Table:
     """Trades in the order of their time, without those that were taken back."""
+    kept = standing(trades)
+    return trades if kept is None else trades.filter(pa.array(kept))
+
+
+def standing(trades: pa.Table) -> Array | None:
+    """Which of the trades were not taken back; None: all."""
     effects = _effects(trades)
     if not effects:
-        return trades
+        return None
     places = _concerned(trades, list(effects))
     rows = _rows(trades, places)
     among = dict(zip(places.tolist(), rows, strict=True))
@@ -43,7 +49,7 @@ def corrected(trades: pa.Table) -> pa.Table:
     gone |= {place for place, effect in effects.items() if effect is not Effect.REPLACES}
     kept = np.ones(len(trades), bool)
     kept[sorted(gone)] = False
-    return trades.filter(pa.array(kept))
+    return kept
 
 
 def _effects(trades: pa.Table) -> dict[int, Effect]:

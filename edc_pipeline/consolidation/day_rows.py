@@ -1,4 +1,4 @@
-"""The rows of one day, as Arrow tables, out of its daily file or out of the spool.
+"""The rows of one day, out of its daily file or out of the spool.
 
 A daily file is read chunk by chunk on two threads and never decoded to Python text.
 """
@@ -7,32 +7,31 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-import h5py
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from edc_pipeline.consolidation.batch_rows import sound_ones, why_none
+from edc_pipeline.consolidation.bit_planes import OfRecords, Said
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
 from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData
-from edc_pipeline.consolidation.h5_read import Chunk, StoredTable
+from edc_pipeline.consolidation.gathered import Gathered, Piece, joined, numbers_of, texts_of
+from edc_pipeline.consolidation.h5_read import Chunk, Columns, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
-from edc_pipeline.consolidation.names import SYMBOLS
+from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Plan, make_plan
 from edc_pipeline.consolidation.rows import Array, Rows
 from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, cuts, slices
-from edc_pipeline.consolidation.words import as_dictionary, factorized
-from edc_pipeline.events import COLUMNS, EventType
+from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
 
 _SPOOL_SLICE_ROWS: Final = 500_000
-_PIECE_ROWS: Final = 65_536  # of some symbols, made a table of at a time
-_FEW_SYMBOLS: Final = 4  # up to so many it is quicker to compare than to look up
+_NOTHING: Final[Mapping[str, Said]] = {}
+_PIECE_ROWS: Final = 65_536  # of some symbols, made a frame of at a time
 
 
 class DayRead(msgspec.Struct, kw_only=True):
@@ -64,8 +63,12 @@ class DayRows:
 
     state: DayRead
 
-    def tables(self, wish: Wish) -> Iterator[pa.Table]:
+    def pieces(self, wish: Wish) -> Iterator[Rows]:
+        """The rows, in pieces that memory has room for."""
         raise NotImplementedError
+
+    def whole(self, wish: Wish) -> Rows:
+        return joined(wish.event_type, wish.columns, self.pieces(wish))
 
 
 class FromFile(DayRows):
@@ -84,36 +87,68 @@ class FromFile(DayRows):
             set_aside=certificate.set_aside,
         )
 
-    def tables(self, wish: Wish) -> Iterator[pa.Table]:
+    def pieces(self, wish: Wish) -> Iterator[Rows]:
         with StoredTable(self._path, wish.event_type) as table:
-            if wish.symbols is None:
-                yield from table.each(lambda _c, block: _table(block, wish))
-                return
-            runs = _runs(self._path, wish.symbols) if self._listed else None
-            if self._order == "symbol" and runs is not None:
-                for first, rows in runs:
-                    yield from _rows_of(table, first, first + rows, wish)
+            runs = self._runs(table, wish)
+            if runs is not None and (wish.symbols is None or self._order == "symbol"):
+                found = _in_runs(table, runs, wish)
             else:
-                yield from self._among_others(table, wish, wish.symbols, runs)
+                found = self._among_others(table, wish, runs)
+            least = 1 if wish.symbols is None else _PIECE_ROWS
+            gathered = Gathered(wish.event_type, wish.columns, None)
+            for piece in found:
+                gathered.add(piece)
+                if gathered.count >= least:
+                    yield gathered.rows()
+                    gathered = Gathered(wish.event_type, wish.columns, None)
+            if gathered.count:
+                yield gathered.rows()
+
+    def whole(self, wish: Wish) -> Rows:
+        with StoredTable(self._path, wish.event_type) as table:
+            runs = self._runs(table, wish)
+            rows = None if runs is None else sum(rows for _, rows in runs)
+            gathered = Gathered(wish.event_type, wish.columns, rows)
+            if runs is not None and (wish.symbols is None or self._order == "symbol"):
+                found = _in_runs(table, runs, wish, gathered.room)
+            else:
+                found = self._among_others(table, wish, runs)
+            for piece in found:
+                gathered.add(piece)
+            return gathered.rows()
+
+    def _runs(self, table: StoredTable, wish: Wish) -> list[tuple[int, int]] | None:
+        """(first row, rows) of what is asked for, as far as it is listed."""
+        if wish.symbols is None:
+            return [(0, table.rows)]
+        return table.runs_of(wish.symbols) if self._listed else None
 
     def _among_others(
-        self,
-        table: StoredTable,
-        wish: Wish,
-        symbols: tuple[bytes, ...],
-        runs: list[tuple[int, int]] | None,
-    ) -> Iterator[pa.Table]:
+        self, table: StoredTable, wish: Wish, runs: list[tuple[int, int]] | None
+    ) -> Iterator[Piece]:
         """The rows of some symbols, wherever they lie: from the first that is listed, until there
         are as many as are listed."""
+        symbols = wish.symbols or ()
         chunks, listed = table.chunks, None
         if runs is not None:
             listed = sum(rows for _, rows in runs)
             begin = min((first for first, _ in runs), default=table.rows)
             chunks = [c for c in chunks if begin < c.first + c.rows]
-        found = 0
-        for records in _gathered(table.each(lambda _c, block: _of(block, symbols), chunks), listed):
-            found += len(records)
-            yield _table(records.view(table.dtype), wish)
+        found, few = 0, _FewRecords(table.dtype, wish)
+        for piece in table.each_by_columns(lambda _c, columns: _of(columns, symbols, wish), chunks):
+            found += piece.rows if isinstance(piece, Piece) else len(piece)
+            if listed is not None and found > listed:
+                break
+            if isinstance(piece, Piece):
+                yield from few.together()
+                yield piece
+            else:
+                few.add(piece)
+                if few.count >= _PIECE_ROWS:
+                    yield from few.together()
+            if found == listed:
+                break
+        yield from few.together()
         if listed is not None and found != listed:
             raise NoSuchData(
                 f"{self._path} is damaged: its list says {listed} rows of these symbols, its table"
@@ -127,7 +162,7 @@ class FromSpool(DayRows):
         self._day = day
         self.state = DayRead(state="live", source=str(spool), why=why)
 
-    def tables(self, wish: Wish) -> Iterator[pa.Table]:
+    def pieces(self, wish: Wish) -> Iterator[Rows]:
         plan = self._plan(wish.event_type)
         given_until = day_bounds(self._day)[0]  # what happened before is given
         while True:
@@ -135,8 +170,7 @@ class FromSpool(DayRows):
             self.state.set_aside = plan.set_aside
             try:
                 for until, settled in _settled(plan):
-                    rows = _of_symbols(_from(settled, given_until), wish.symbols)
-                    yield rows.to_arrow(wish.columns)
+                    yield _of_symbols(_from(settled, given_until), wish.symbols)
                     given_until = max(given_until, until)
                 return
             except SetAsideWhileReading as bad:
@@ -190,66 +224,100 @@ def _of_symbols(rows: Rows, symbols: tuple[bytes, ...] | None) -> Rows:
     return rows.take(np.flatnonzero(wanted))
 
 
-def _rows_of(table: StoredTable, first: int, end: int, wish: Wish) -> Iterator[pa.Table]:
-    def take(chunk: Chunk, block: Array) -> pa.Table:
-        return _table(block[max(0, first - chunk.first) : end - chunk.first], wish)
+class _FewRecords:
+    """Records of a few rows of each chunk, made columns of together."""
 
-    chunks = [c for c in table.chunks if c.first < end and first < c.first + c.rows]
-    return table.each(take, chunks)
+    def __init__(self, dtype: np.dtype[Any], wish: Wish) -> None:
+        self._dtype = dtype
+        self._wish = wish
+        self._waiting: list[Array] = []
+        self.count = 0
 
+    def add(self, records: Array) -> None:
+        self._waiting.append(records)
+        self.count += len(records)
 
-def _gathered(blocks: Iterator[Array], listed: int | None) -> Iterator[Array]:
-    """Joined to pieces that are worth making a table of, up to so many rows as are listed."""
-    waiting: list[Array] = []
-    held = given = 0
-    for block in blocks:
-        if len(block):
-            waiting.append(block)
-            held += len(block)
-        done = given + held == listed
-        if held >= _PIECE_ROWS or (held and done):
-            yield np.concatenate(waiting)
-            given += held
-            waiting, held = [], 0
-        if done:
-            return
-    if held:
-        yield np.concatenate(waiting)
+    def together(self) -> Iterator[Piece]:
+        if self.count:
+            records = OfRecords(np.concatenate(self._waiting).view(self._dtype))
+            self._waiting, self.count = [], 0
+            yield _piece(records, slice(None), records.rows, self._wish)
 
 
-def _table(block: Array, wish: Wish) -> pa.Table:
-    stored = {c.name: c.stored for c in COLUMNS[wish.event_type]}
-    columns = {}
-    for name in wish.columns:
-        # A copy in any case: of a single record the field would be a view.
-        values = block[name].copy()
-        columns[name] = as_dictionary(values) if stored[name] == "text" else pa.array(values)
-    return pa.table(columns)
+class _Part(NamedTuple):
+    """Rows of a chunk that are asked for."""
+
+    of_chunk: slice
+    rows: int
+    to: int  # their first row among all that are
 
 
-def _of(block: Array, symbols: tuple[bytes, ...]) -> Array:
-    """A copy of the records of these symbols, as plain bytes: records with fields numpy copies
-    and joins field by field."""
-    names = block["symbol"]
-    if len(symbols) <= _FEW_SYMBOLS:
-        wanted = np.zeros(len(block), bool)
-        for symbol in symbols:
-            wanted |= names == symbol
-    else:
-        words, codes = factorized(names.copy())
-        asked = set(symbols)
-        wanted = np.array([word in asked for word in words], bool)[codes]
-    raw = block.view(np.dtype((np.void, block.dtype.itemsize)))
-    found: Array = raw[np.flatnonzero(wanted)]
+def _parts(table: StoredTable, runs: list[tuple[int, int]]) -> dict[int, list[_Part]]:
+    """By the first row of the chunk."""
+    found: dict[int, list[_Part]] = {}
+    given = 0
+    for first, rows in runs:
+        for chunk in table.chunks[first // CHUNK_ROWS : -(-(first + rows) // CHUNK_ROWS)]:
+            begin, end = max(first, chunk.first), min(first + rows, chunk.first + chunk.rows)
+            here = slice(begin - chunk.first, end - chunk.first)
+            part = _Part(here, end - begin, given + begin - first)
+            found.setdefault(chunk.first, []).append(part)
+        given += rows
     return found
 
 
-def _runs(path: Path, symbols: tuple[bytes, ...]) -> list[tuple[int, int]]:
-    with h5py.File(path, "r") as file:
-        table = file[SYMBOLS][()]
-    at = np.searchsorted(table["symbol"], np.array(sorted(symbols), table["symbol"].dtype))
-    return [
-        (int(table["first_row"][i]), int(table["rows"][i]))
-        for i, name in zip(at.tolist(), sorted(symbols), strict=True)
-        if i < len(table) and table["symbol"][i] == name
-    ]
+def _in_runs(
+    table: StoredTable,
+    runs: list[tuple[int, int]],
+    wish: Wish,
+    room: dict[str, Array] | None = None,
+) -> Iterator[Piece]:
+    """Rows that lie together. Where there is room for their numbers, those go into it."""
+    parts = _parts(table, runs)
+
+    def take(chunk: Chunk, columns: Columns) -> list[Piece]:
+        found = []
+        for part in parts[chunk.first]:
+            if room is not None:
+                for name, values in room.items():
+                    here = values[part.to : part.to + part.rows]
+                    if part.rows == chunk.rows:
+                        columns.fill(name, here)
+                    else:
+                        here[...] = columns.values(name, part.of_chunk)
+            found.append(_piece(columns, part.of_chunk, part.rows, wish, numbers=room is None))
+        return found
+
+    chunks = [chunk for chunk in table.chunks if chunk.first in parts]
+    for found in table.each_by_columns(take, chunks):
+        yield from found
+
+
+def _of(columns: Columns, symbols: tuple[bytes, ...], wish: Wish) -> Piece | Array:
+    """The rows of these symbols; as records where that is quicker."""
+    places = columns.which("symbol", symbols)
+    records = columns.records(places)
+    if records is not None:
+        return records
+    one = {"symbol": Said([symbols[0]], None, None)} if len(symbols) == 1 else {}
+    return _piece(columns, places, len(places), wish, known=one)
+
+
+def _piece(
+    columns: Columns,
+    at: slice | Array,
+    rows: int,
+    wish: Wish,
+    *,
+    numbers: bool = True,
+    known: Mapping[str, Said] = _NOTHING,
+) -> Piece:
+    wanted = numbers_of(wish.event_type, wish.columns) if numbers else ()
+    return Piece(
+        rows,
+        {name: columns.values(name, at) for name in wanted},
+        {
+            name: known[name] if name in known else columns.said(name, at)
+            for name in texts_of(wish.event_type, wish.columns)
+        },
+    )

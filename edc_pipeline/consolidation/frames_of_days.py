@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from edc_pipeline.consolidation.corrections import corrected
+from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED, standing
 from edc_pipeline.consolidation.day_rows import DayRead, Wish
-from edc_pipeline.events import COLUMNS, EventType
+from edc_pipeline.consolidation.rows import Array, Rows, Text
+from edc_pipeline.events import COLUMNS
 from edc_pipeline.market_day import MARKET_ZONE_NAME
 
 if TYPE_CHECKING:
@@ -22,68 +24,79 @@ As = Literal["pandas", "polars", "arrow"]
 _TIME: Final = pa.timestamp("ns", MARKET_ZONE_NAME)
 
 
-def finished(table: pa.Table, wish: Wish) -> pa.Table:
-    """Corrected, in the columns asked for, with one vocabulary a column and times as times."""
-    table = table.unify_dictionaries()
-    if wish.corrected:
-        table = corrected(table)
-    stored = {c.name: c.stored for c in COLUMNS[wish.event_type]}
-    columns = {}
-    for name in wish.wanted:
-        column = table[name]
-        columns[name] = column.cast(_TIME) if stored[name] == "time" else column
-    return pa.table(columns)
+def finished(rows: Rows, wish: Wish) -> Rows:
+    """Corrected, if that was asked for."""
+    if not wish.corrected:
+        return rows
+    kept = standing(pa.table({name: _arrow_text_or(rows, name) for name in COLUMNS_NEEDED}))
+    return rows if kept is None else rows.take(np.flatnonzero(kept))
 
 
-def empty(wish: Wish) -> pa.Table:
-    kinds = {
-        "text": pa.dictionary(pa.int32(), pa.string()),
-        "time": pa.int64(),
-        "int64": pa.int64(),
-        "int32": pa.int32(),
-        "float64": pa.float64(),
-    }
-    stored = {c.name: c.stored for c in COLUMNS[wish.event_type]}
-    return pa.schema([(name, kinds[stored[name]]) for name in wish.columns]).empty_table()
+def part(rows: Rows, begin: int, end: int) -> Rows:
+    """A view of the rows from `begin` to before `end`."""
+    here = slice(begin, min(end, rows.count))
+    return Rows(
+        rows.event_type,
+        here.stop - here.start,
+        {name: values[here] for name, values in rows.numbers.items()},
+        {
+            name: Text(text.words, None if text.codes is None else text.codes[here])
+            for name, text in rows.texts.items()
+        },
+    )
 
 
-def frame_of(table: pa.Table, as_: As, event_type: EventType, states: dict[str, DayRead]) -> Any:
+def frame_of(rows: Rows, as_: As, wish: Wish, states: dict[str, DayRead]) -> Any:
     told = {
-        "event_type": event_type,
+        "event_type": wish.event_type,
         "days": {d: msgspec.to_builtins(s) for d, s in states.items()},
     }
-    if as_ == "arrow":
+    if as_ != "pandas":
+        table = _arrow(rows, wish.wanted)
+        if as_ == "polars":
+            return _polars(table)
         return table.replace_schema_metadata({"edc": json.dumps(told)})
-    if as_ == "polars":
-        return _polars(table)
-    frame = _pandas(table)
+    frame = _pandas(rows, wish.wanted)
     frame.attrs.update(told)
     return frame
 
 
-def _pandas(table: pa.Table) -> pd.DataFrame:
-    """As `Table.to_pandas`, which takes 2.4 s of a core for 10M rows in 600 chunks; this 0.4 s."""
+def _pandas(rows: Rows, wanted: Sequence[str]) -> pd.DataFrame:
+    """Of the very arrays that were read, without a copy."""
     import pandas as pd  # noqa: PLC0415
 
     zone = pd.DatetimeTZDtype("ns", MARKET_ZONE_NAME)
+    times = {c.name for c in COLUMNS[rows.event_type] if c.stored == "time"}
     columns: dict[str, Any] = {}
-    for name in table.column_names:
-        column = table[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.unify_dictionaries()
-            pieces = [chunk.indices.to_numpy() for chunk in column.chunks]
-            codes = np.concatenate([np.empty(0, np.int32), *pieces])
-            words = column.chunk(0).dictionary.to_pylist() if pieces else []
-            columns[name] = pd.Categorical.from_codes(codes, pd.Index(words))
+    for name in wanted:
+        if name in rows.texts:
+            text = rows.texts[name]
+            words = pd.Index([word.decode() for word in text.words])
+            codes = np.zeros(rows.count, np.int8) if text.codes is None else text.codes
+            columns[name] = pd.Categorical.from_codes(codes, words, validate=False)
+        elif name in times:
+            columns[name] = pd.array(rows.numbers[name], dtype=zone, copy=False)
         else:
-            chunks = column.chunks or [pa.array([], column.type)]
-            values = np.concatenate([c.to_numpy(zero_copy_only=False) for c in chunks])
-            if pa.types.is_timestamp(column.type):
-                stamps = pd.DatetimeIndex(values.astype("M8[ns]", copy=False), tz="UTC")
-                columns[name] = stamps.astype(zone)
-            else:
-                columns[name] = values
+            columns[name] = rows.numbers[name]
     return pd.DataFrame(columns, copy=False)
+
+
+def _arrow(rows: Rows, wanted: Sequence[str]) -> pa.Table:
+    times = {c.name for c in COLUMNS[rows.event_type] if c.stored == "time"}
+    columns = {}
+    for name in wanted:
+        column = _arrow_text_or(rows, name)
+        columns[name] = column.view(_TIME) if name in times else column
+    return pa.table(columns)
+
+
+def _arrow_text_or(rows: Rows, name: str) -> pa.Array:
+    """A text as a dictionary of 32-bit codes, whatever it has here; a number as it is."""
+    if name not in rows.texts:
+        return pa.array(rows.numbers[name])
+    codes: Array = rows.codes(name).astype(np.int32, copy=False)
+    words = pa.array(rows.texts[name].words, pa.binary()).view(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes), words)
 
 
 def _polars(table: pa.Table) -> pl.DataFrame:

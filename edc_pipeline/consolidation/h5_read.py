@@ -17,10 +17,11 @@ import hdf5plugin  # noqa: F401 - importing it lets h5py read the default codec
 import numpy as np
 import numpy.typing as npt
 
+from edc_pipeline.consolidation.bit_planes import Loom, OfPlanes, OfRecords, planes_in
 from edc_pipeline.consolidation.chunk_codec import unpack
 from edc_pipeline.consolidation.content_hash import content_hash, digest_of
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, canonical
-from edc_pipeline.consolidation.names import Codec
+from edc_pipeline.consolidation.names import SYMBOLS, Codec
 from edc_pipeline.events import EventType
 
 BLOCK_ROWS: Final = 16 * CHUNK_ROWS  # 262,144: whole chunks, some 50 MB
@@ -28,7 +29,9 @@ THREADS: Final = 2
 _AHEAD: Final = 6  # chunks unpacked and waiting
 
 _BLOSC2: Final = 32026  # as registered with the HDF Group
+Columns = OfPlanes | OfRecords
 Found = TypeVar("Found")
+Given = TypeVar("Given")
 
 
 def table_in(file: h5py.File, event_type: EventType) -> h5py.Dataset:
@@ -58,6 +61,7 @@ class _Room(threading.local):
     def __init__(self) -> None:
         self.stored = bytearray()
         self.records: npt.NDArray[Any] | None = None
+        self.loom = Loom()
 
 
 class StoredTable:
@@ -66,8 +70,7 @@ class StoredTable:
     def __init__(self, path: Path, event_type: EventType) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # Through the same descriptor's file: whoever replaces the path does not disturb us.
-            with h5py.File(f"/proc/self/fd/{self._descriptor}", "r", locking=False) as file:
+            with self._file() as file:
                 table = table_in(file, event_type)
                 self.dtype: np.dtype[Any] = table.dtype
                 self.rows = len(table)
@@ -85,6 +88,23 @@ class StoredTable:
     ) -> None:
         os.close(self._descriptor)
 
+    def runs_of(self, symbols: Sequence[bytes]) -> list[tuple[int, int]]:
+        """(first row, rows) of those of the symbols that the file lists, in the order of their
+        bytes."""
+        with self._file() as file:
+            listed = file[SYMBOLS][()]
+        wanted = sorted(set(symbols))
+        at = np.searchsorted(listed["symbol"], np.array(wanted, listed["symbol"].dtype))
+        return [
+            (int(listed["first_row"][i]), int(listed["rows"][i]))
+            for i, name in zip(at.tolist(), wanted, strict=True)
+            if i < len(listed) and listed["symbol"][i] == name
+        ]
+
+    def _file(self) -> h5py.File:
+        """Through the same descriptor: whoever replaces the path does not disturb us."""
+        return h5py.File(f"/proc/self/fd/{self._descriptor}", "r", locking=False)
+
     def stored(self, chunk: Chunk) -> bytes:
         """A chunk as it lies in the file."""
         return os.pread(self._descriptor, chunk.bytes, chunk.at)
@@ -92,32 +112,60 @@ class StoredTable:
     def read(self, chunk: Chunk) -> npt.NDArray[Any]:
         return unpack(self.stored(chunk), self.dtype, self._codec)[: chunk.rows]
 
-    def _read_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
+    def _stored_in(self, room: _Room, chunk: Chunk) -> tuple[memoryview, npt.NDArray[Any]]:
         if room.records is None:
             room.records = np.empty(CHUNK_ROWS, self.dtype)
         if len(room.stored) < chunk.bytes:
             room.stored = bytearray(chunk.bytes)
         stored = memoryview(room.stored)[: chunk.bytes]
         read = os.preadv(self._descriptor, [stored], chunk.at)
-        return unpack(stored[:read], self.dtype, self._codec, room.records)[: chunk.rows]
+        return stored[:read], room.records
+
+    def _records_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
+        stored, records = self._stored_in(room, chunk)
+        return unpack(stored, self.dtype, self._codec, records)[: chunk.rows]
+
+    def _columns_in(self, room: _Room, chunk: Chunk) -> Columns:
+        stored, records = self._stored_in(room, chunk)
+        planes = planes_in(stored, self.dtype.itemsize, records.view(np.uint8))
+        if planes is not None:
+            return OfPlanes(planes, self.dtype, chunk.rows, room.loom)
+        return OfRecords(unpack(stored, self.dtype, self._codec, records)[: chunk.rows])
 
     def each(
         self,
         take: Callable[[Chunk, npt.NDArray[Any]], Found],
         chunks: Sequence[Chunk] | None = None,
     ) -> Iterator[Found]:
-        """What `take` makes of each chunk, in order; it runs on two threads, ahead.
+        """What `take` makes of the records of each chunk, in order; it runs on two threads, ahead.
 
         The records that it is given are overwritten by the thread's next chunk: what it keeps of
         them it has to copy.
         """
+        return self._each(self._records_in, take, chunks)
+
+    def each_by_columns(
+        self, take: Callable[[Chunk, Columns], Found], chunks: Sequence[Chunk] | None = None
+    ) -> Iterator[Found]:
+        """The same of its columns; the others are not put together."""
+        return self._each(self._columns_in, take, chunks)
+
+    def _each(
+        self,
+        read: Callable[[_Room, Chunk], Given],
+        take: Callable[[Chunk, Given], Found],
+        chunks: Sequence[Chunk] | None,
+    ) -> Iterator[Found]:
         wanted = self.chunks if chunks is None else chunks
         room = _Room()
+        if len(wanted) == 1:  # to start threads would take as long again
+            yield take(wanted[0], read(room, wanted[0]))
+            return
         with ThreadPoolExecutor(THREADS) as pool:
             waiting: deque[Future[Found]] = deque()
             try:
                 for chunk in wanted:
-                    waiting.append(pool.submit(lambda c: take(c, self._read_in(room, c)), chunk))
+                    waiting.append(pool.submit(lambda c: take(c, read(room, c)), chunk))
                     if len(waiting) > _AHEAD:
                         yield waiting.popleft().result()
                 while waiting:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.market_day import parse_day
-from edc_pipeline.spool.layout import batch_files
+from edc_pipeline.spool.layout import batch_files, batch_names
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer
 
 
@@ -55,6 +55,11 @@ def not_held(certificate: Certificate, spool: Path) -> list[Path]:
 
     One that was compacted out of files that it holds is none of them.
     """
+    known = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
+    day = parse_day(certificate.day)
+    # Most often there are no others, and whoever reads a symbol waits for this.
+    if not batch_names(spool, certificate.event_type, day, but=known):
+        return []
     return in_spool(certificate, spool).late
 
 

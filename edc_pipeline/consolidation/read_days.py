@@ -13,18 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
 from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
-from edc_pipeline.consolidation.frames_of_days import As, empty, finished, frame_of
+from edc_pipeline.consolidation.frames_of_days import As, finished, frame_of, part
+from edc_pipeline.consolidation.gathered import joined
 from edc_pipeline.consolidation.held import not_held
 from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.market_day import parse_day
-from edc_pipeline.spool.layout import batch_files
+from edc_pipeline.spool.layout import batch_names
 
 Day = dt.date | str
 _NAMED: Final = 3  # so many micro-batches are named in a warning
@@ -67,15 +66,15 @@ def read(
     ]
     if blocks is not None:
         return _in_blocks(found, wish, as_, blocks)
-    tables, states = [], {}
+    pieces, states = [], {}
     for day, source in found:
-        table = finished(pa.concat_tables([empty(wish), *source.tables(wish)]), wish)
-        source.state.rows = len(table)
+        rows = finished(source.whole(wish), wish)
+        source.state.rows = rows.count
         _warn_of_missing(wish.event_type, day, source)
-        tables.append(table)
+        pieces.append(rows)
         states[day.isoformat()] = source.state
-    whole = pa.concat_tables(tables) if len(tables) > 1 else tables[0]
-    return frame_of(whole, as_, wish.event_type, states)
+    whole = joined(wish.event_type, wish.columns, pieces) if len(pieces) > 1 else pieces[0]
+    return frame_of(whole, as_, wish, states)
 
 
 def _in_blocks(
@@ -88,14 +87,13 @@ def _in_blocks(
         )
     for day, source in found:
         warned = 0
-        for table in source.tables(wish):
+        for piece in source.pieces(wish):
             if len(source.state.set_aside) > warned:
                 warned = len(source.state.set_aside)
                 _warn_of_missing(wish.event_type, day, source)
-            whole = finished(table, wish)
-            for start in range(0, len(whole), rows):
-                piece = whole.slice(start, rows)
-                yield frame_of(piece, as_, wish.event_type, {day.isoformat(): source.state})
+            for start in range(0, piece.count, rows):
+                some = part(piece, start, start + rows)
+                yield frame_of(some, as_, wish, {day.isoformat(): source.state})
 
 
 def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> None:
@@ -118,9 +116,8 @@ def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> No
 
 def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
     path, spool = daily_file(folder / "daily", event_type, day), folder / "spool"
-    landed = {p.name for p in batch_files(spool, event_type, day)}
     if not path.exists():
-        if not landed:
+        if not batch_names(spool, event_type, day):
             raise NoSuchData(
                 f"there is no {event_type} of {day} in {folder}: neither {path.name} nor"
                 " micro-batches"
@@ -135,7 +132,7 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
         ) from None
     new = not_held(certificate, spool)
     # Without all that the file was made of, the spool can't tell the whole day.
-    if new and {i.name for i in certificate.inputs} <= landed:
+    if new and {i.name for i in certificate.inputs} <= {*batch_names(spool, event_type, day)}:
         return FromSpool(
             spool, day, f"{len(new)} micro-batches have landed since its file was made"
         )
@@ -164,7 +161,7 @@ def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:
         day
         for day in span
         if daily_file(folder / "daily", event_type, day).exists()
-        or batch_files(folder / "spool", event_type, day)
+        or batch_names(folder / "spool", event_type, day)
     ]
     if not there:
         raise NoSuchData(f"there is no {event_type} from {first} to {last} in {folder}")

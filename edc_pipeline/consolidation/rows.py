@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True, slots=True)
 class Text:
     words: list[bytes]
-    codes: Array | None = None  # int32, one a row; None: every row says words[0]
+    codes: Array | None = None  # whole numbers, one a row; None: every row says words[0]
 
     def take(self, at: Array) -> Text:
         return self if self.codes is None else Text(self.words, self.codes[at])

@@ -23,7 +23,7 @@ import datetime as dt
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -71,9 +71,17 @@ def batch_files(spool: Path, event_type: EventType, day: dt.date) -> list[Path]:
     """The micro-batches of a day, by name; temporary files are not among them."""
     # By name: to compare paths takes five times as long, which shows when there are thousands.
     folder = day_folder(spool, event_type, day)
+    return [folder / name for name in sorted(batch_names(spool, event_type, day))]
+
+
+def batch_names(
+    spool: Path, event_type: EventType, day: dt.date, *, but: Container[str] = ()
+) -> list[str]:
+    """The names alone, in no order, `but` those: of thousands that takes a sixth of the time."""
+    folder = day_folder(spool, event_type, day)
     if not folder.is_dir():
         return []
-    return [folder / name for name in sorted(filter(_NAME.fullmatch, os.listdir(folder)))]
+    return [n for n in os.listdir(folder) if n not in but and _NAME.fullmatch(n)]
 
 
 def quarantine_files(spool: Path, day: dt.date) -> list[Path]:
