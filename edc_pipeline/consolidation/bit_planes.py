@@ -36,11 +36,10 @@ _LZ4: Final = 1
 _NO_FILTER: Final = bytes(6)
 _BITSHUFFLE: Final = b"\2" + bytes(5)
 _WORD: Final = 64  # rows whose bits of a plane are looked at together
+_ROWS: Final = 8 * _WORD  # a block has a whole number of, so that its truths are whole words too
 _ONES: Final = np.uint64(2**64 - 1)
-_SHORT: Final = 2  # bytes: such numbers are counted instead of hashed
 _FIRST: Final = 256
-_FEW_NUMBERS: Final = 12  # up to so many it is quicker to look for each than to hash them all
-_FEW_ROWS: Final = 64  # 5 µs each; to undo all planes takes as long as 80
+_FEW_ROWS: Final = 16  # of a block; 5 µs each, and to undo all its planes takes as long as 20
 _FEW_WORDS: Final = 4  # up to so many it is quicker to compare than to look up
 
 
@@ -48,15 +47,15 @@ class Said(NamedTuple):
     """What some rows say in a text column."""
 
     words: list[bytes]  # in the order of their appearance
-    keys: Array | None  # one a row: which of the words; None: every row says words[0]
-    places: Array | None  # the keys of the words; None: 0, 1, 2 …
+    codes: Array | None  # one a row; None: every row says words[0]
+    of: bytes | None = None  # the codes of the words; None: 0, 1, 2 …
 
 
 def planes_in(stored: memoryview, typesize: int, room: Array) -> Array | None:
     """The planes of a packed chunk, unpacked into `room` (bytes): a word of 64 rows by block, bit
     of the record, and place. None: it is not laid so, and has to be unpacked as records. Writes
     into `stored`. Any exception: the chunk is damaged."""
-    if stored[2:11] != _FRAME:
+    if bytes(stored[2:11]) != _FRAME:
         return None
     chunk = stored[int.from_bytes(stored[11:15], "big") :]
     if len(chunk) < _HEAD.size:
@@ -67,7 +66,7 @@ def planes_in(stored: memoryview, typesize: int, room: Array) -> Array | None:
         return None
     if sorted(filters) != sorted(_BITSHUFFLE) or size != typesize or nbytes != room.nbytes:
         return None
-    if block <= 0 or block % (size * _WORD) or nbytes % block or packed > len(chunk):
+    if block <= 0 or block % (size * _ROWS) or nbytes % block or packed > len(chunk):
         return None
     chunk[16:22] = _NO_FILTER
     blosc2.decompress2(chunk[:packed], dst=room, nthreads=1)
@@ -78,17 +77,17 @@ class Loom:
     """Puts planes together to columns, in memory that is used again and again. One a thread."""
 
     def __init__(self) -> None:
-        self._chunks: dict[tuple[int, int, int], tuple[Array, Array]] = {}
-        self._rooms: dict[tuple[str, int], Array] = {}
-        # Of a text column: the planes of a chunk in which all rows said the same, and what.
-        self.same: dict[str, tuple[Array, bytes]] = {}
+        self._chunks: dict[tuple[int, ...], tuple[Array, Array]] = {}
+        self._rooms: dict[tuple[Any, tuple[int, ...]], Array] = {}
+        # Of a text column: the planes of a block in which all rows say one text, and its bits.
+        self.usual: dict[str, tuple[Array, Array]] = {}
+        self.short: dict[str, Short] = {}
 
-    def room(self, kind: Any, rows: int) -> Array:
-        kind = np.dtype(kind)
-        key = kind.str, rows
-        if key not in self._rooms:
-            self._rooms[key] = np.empty(rows, kind)
-        return self._rooms[key]
+    def room(self, kind: Any, shape: tuple[int, ...]) -> Array:
+        found = self._rooms.get((kind, shape))
+        if found is None:
+            found = self._rooms[kind, shape] = np.empty(shape, kind)
+        return found
 
     def column(self, planes: Array, out: Array) -> None:
         """Planes by block, bit and place → one value a row, of as many bytes as eight planes."""
@@ -143,44 +142,49 @@ class OfPlanes:
 
     def values(self, name: str, at: slice | Array) -> Array:
         """Those of these rows."""
-        found = self._loom.room(self._dtype[name], self._whole)
+        found = self._loom.room(self._dtype[name], (self._whole,))
         self._loom.column(self._of(name), found)
         return found[: self.rows][at].copy() if isinstance(at, slice) else found[at]
 
     def said(self, name: str, at: slice | Array) -> Said:
         """What these rows say in a text column."""
         planes = self._of(name)
-        if (word := self._said_by_all(name, planes)) is not None:
-            return Said([word], None, None)
-        if planes.shape[1] <= 8 * _SHORT:
-            same, varying = np.zeros(planes.shape[1], bool), np.arange(planes.shape[1])
-        else:
-            same = planes[0, :, 0] != 0
-            varying = np.flatnonzero(_differ(planes))
+        usual, bits = self._usual(name, planes)
+        unlike = self._loom.room(bool, planes.shape)
+        np.not_equal(planes, usual, out=unlike)
+        unlike = unlike.view(np.uint64)  # eight truths each
+        if not unlike.any():
+            return Said(_spelled(bits[None], self._dtype[name]), None)
+        varying = np.flatnonzero(unlike.any(axis=(0, 2)))
         if len(varying) > _WORD:
-            words, keys = factorized(self.values(name, at))
-            return Said(words, keys if len(words) > 1 else None, None)
-        distinct, keys, places = _told_apart(self._numbers(planes, varying)[at])
-        words = self._spelled(name, same, varying, distinct)
-        return Said(words, keys, places) if len(words) > 1 else Said(words, None, None)
+            words, codes = factorized(self.values(name, at))
+            return Said(words, codes if len(words) > 1 else None)
+        if len(varying) > planes.shape[1] - 8:
+            varying = np.arange(planes.shape[1])  # as they lie, nothing need be moved
+        distinct, codes, of = self._told_apart(name, varying, self._numbers(planes, varying)[at])
+        texts = np.repeat(bits[None], len(distinct), axis=0)
+        places = np.arange(len(varying), dtype=np.uint64)
+        texts[:, varying] = (distinct[:, None].astype(np.uint64) >> places) & np.uint64(1)
+        if len(distinct) == 1:
+            self._loom.usual.pop(name)  # the chunks that follow will rather say this one
+            return Said(_spelled(texts, self._dtype[name]), None)
+        return Said(_spelled(texts, self._dtype[name]), codes, of)
 
-    def _said_by_all(self, name: str, planes: Array) -> bytes | None:
-        """What all rows say, if they all say the same. To look whether it is what the chunk before
-        said takes a third of the time."""
-        before = self._loom.same.get(name)
-        if before is not None and np.array_equal(planes, before[0]):
-            return before[1]
-        first = planes[0, :, 0]
-        if not ((first == 0) | (first == _ONES)).all() or (planes != first[:, None]).any():
-            return None
-        word = self._spelled(name, first != 0, np.empty(0, np.int64), np.zeros(1, np.uint8))[0]
-        self._loom.same[name] = planes.copy(), word
-        return word
+    def _usual(self, name: str, planes: Array) -> tuple[Array, Array]:
+        """What the first row said of the first chunk that was looked at. Most texts are the same in
+        all rows of many chunks, and then all that is to do is to see that they are."""
+        found = self._loom.usual.get(name)
+        if found is None:
+            bits = (planes[0, :, 0] & np.uint64(1)).astype(np.uint8)
+            usual = np.where(bits[:, None] != 0, _ONES, np.uint64(0))
+            usual = np.broadcast_to(usual, planes.shape[1:]).copy()
+            found = self._loom.usual[name] = usual, bits
+        return found
 
     def records(self, at: Array) -> Array | None:
         """The records of these rows, as plain bytes, if they are so few that it is quicker to take
         their bits one by one than to undo all planes."""
-        if len(at) > _FEW_ROWS:
+        if len(at) > _FEW_ROWS * self._planes.shape[0]:
             return None
         rows = self._planes.shape[2] * _WORD
         words = self._planes[at // rows, :, at % rows // _WORD]
@@ -214,45 +218,73 @@ class OfPlanes:
     def _numbers(self, planes: Array, varying: Array) -> Array:
         """The bits in which the rows differ, as one number a row."""
         width = next(w for w in (1, 2, 4, 8) if len(varying) <= 8 * w)
-        chosen = np.zeros((planes.shape[0], 8 * width, planes.shape[2]), np.uint64)
-        for i, plane in enumerate(varying.tolist()):
-            chosen[:, i] = planes[:, plane]
+        chosen = planes
+        if len(varying) != planes.shape[1] or len(varying) != 8 * width:
+            chosen = self._loom.room(np.uint64, (planes.shape[0], 8 * width, planes.shape[2]))
+            chosen[:, len(varying) :] = 0
+            for i, plane in enumerate(varying.tolist()):
+                chosen[:, i] = planes[:, plane]
         found = np.empty(self._whole, f"u{width}")
-        self._loom.column(planes if len(varying) == planes.shape[1] == 8 * width else chosen, found)
+        self._loom.column(chosen, found)
         return found[: self.rows]
 
-    def _spelled(self, name: str, same: Array, varying: Array, numbers: Array) -> list[bytes]:
-        """The texts of which these are the bits that differ."""
-        bits = np.repeat(same[None].astype(np.uint8), len(numbers), axis=0)
-        places = np.arange(len(varying), dtype=np.uint64)
-        bits[:, varying] = (numbers[:, None].astype(np.uint64) >> places) & np.uint64(1)
-        texts = np.packbits(bits, axis=1, bitorder="little").view(self._dtype[name])
-        found: list[bytes] = texts.ravel().tolist()
+    def _told_apart(
+        self, name: str, varying: Array, numbers: Array
+    ) -> tuple[Array, Array, bytes | None]:
+        """(the distinct ones in the order of their appearance, codes, the codes of the distinct).
+        Numbers of one byte are codes; those of two become one byte if they are few enough."""
+        if numbers.itemsize == 1:
+            distinct = _in_order(numbers.tobytes())
+            return np.frombuffer(distinct, np.uint8), numbers, distinct
+        if numbers.itemsize == 2:
+            short = self._loom.short.get(name)
+            if short is None or not np.array_equal(short.varying, varying):
+                short = self._loom.short[name] = Short(varying)
+            codes = short.codes(numbers)
+            if codes is not None:
+                distinct = _in_order(codes.tobytes())
+                return short.numbers[list(distinct)], codes, distinct
+        stored = pa.array(numbers).dictionary_encode()
+        return stored.dictionary.to_numpy(), stored.indices.to_numpy(), None
+
+
+class Short:
+    """Of numbers of two bytes, of which few appear, each as one byte: to look one up takes a third
+    of the time that hashing takes."""
+
+    def __init__(self, varying: Array) -> None:
+        self.varying = varying  # the planes of which the numbers are
+        self.numbers = np.zeros(256, np.uint16)
+        self._codes = np.zeros(1 << 16, np.uint8)  # 0: not seen yet
+        self._count = 0
+
+    def codes(self, numbers: Array) -> Array | None:
+        found = self._codes.take(numbers)
+        if b"\0" in found.tobytes():
+            there = np.flatnonzero(np.bincount(numbers))
+            new = there[self._codes[there] == 0]
+            if self._count + len(new) > len(self.numbers) - 1:
+                return None
+            codes = np.arange(self._count + 1, self._count + 1 + len(new))
+            self._codes[new] = codes
+            self.numbers[codes] = new
+            self._count += len(new)
+            found = self._codes.take(numbers)
         return found
 
 
-def _differ(planes: Array) -> Array:
-    """The planes in which rows differ. In the others all rows say the same bit in each word, and
-    all words the same."""
-    first = planes[0, :, 0]
-    found: Array = (planes != first[:, None]).any(axis=(0, 2)) | ((first != 0) & (first != _ONES))
+def _spelled(bits: Array, kind: np.dtype[Any]) -> list[bytes]:
+    """Texts of their bits, one a row."""
+    found: list[bytes] = np.packbits(bits, axis=1, bitorder="little").view(kind).ravel().tolist()
     return found
 
 
-def _told_apart(numbers: Array) -> tuple[Array, Array, Array | None]:
-    """(the distinct ones in the order of their appearance, the keys, the keys of the distinct)."""
-    if numbers.itemsize <= _SHORT:
-        there = np.flatnonzero(np.bincount(numbers)).tolist()
-        # Nearly all appear among the first.
-        found = dict.fromkeys(numbers[:_FIRST].tolist())
-        late = [number for number in there if number not in found]
-        if len(late) <= _FEW_NUMBERS:
-            kind = numbers.dtype.type
-            late.sort(key=lambda number: int(np.argmax(numbers == kind(number))))
-            distinct = np.array([*found, *late], numbers.dtype)
-            return distinct, numbers, distinct
-    stored = pa.array(numbers).dictionary_encode()
-    return stored.dictionary.to_numpy(), stored.indices.to_numpy(), None
+def _in_order(said: bytes) -> bytes:
+    """The bytes that appear, in the order of their appearance."""
+    found = bytes(dict.fromkeys(said[:_FIRST]))  # nearly all appear among the first
+    while others := said.translate(None, found):
+        found += others[:1]
+    return found
 
 
 class OfRecords:
@@ -277,8 +309,8 @@ class OfRecords:
         return found
 
     def said(self, name: str, at: slice | Array) -> Said:
-        words, keys = factorized(self._records[name][at])
-        return Said(words, keys if len(words) > 1 else None, None)
+        words, codes = factorized(self._records[name][at])
+        return Said(words, codes if len(words) > 1 else None)
 
     def which(self, name: str, words: tuple[bytes, ...]) -> Array:
         found = self._records[name]

@@ -16,9 +16,9 @@ from edc_pipeline.consolidation.layout import CHUNK_ROWS, FILTERS
 from edc_pipeline.consolidation.names import Codec
 from edc_pipeline.consolidation.rows import Array
 
-# Rows of a block, which Blosc shuffles and packs for itself. Left to itself it takes 131 kB, which is
-# no whole number of 64 rows and cannot be read by its columns (`bit_planes`); in these a file is 4 %
-# smaller and unpacked as fast.
+# Rows of a block, which Blosc shuffles and packs for itself. Left to itself it takes 131 kB, which
+# is no whole number of 512 rows and cannot be read column by column (`bit_planes`); in these a file
+# is 4 % smaller, and unpacked as fast.
 BLOCK_ROWS: Final = 4_096
 
 # Blosc shuffles elements of up to 255 bytes; its HDF5 filter takes wider ones as single bytes.

@@ -20,7 +20,7 @@ from edc_pipeline.consolidation.bit_planes import OfRecords, Said
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
 from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData
 from edc_pipeline.consolidation.gathered import Gathered, Piece, joined, numbers_of, texts_of
-from edc_pipeline.consolidation.h5_read import Chunk, Columns, StoredTable
+from edc_pipeline.consolidation.h5_read import Columns, Span, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Plan, make_plan
@@ -135,7 +135,7 @@ class FromFile(DayRows):
             begin = min((first for first, _ in runs), default=table.rows)
             chunks = [c for c in chunks if begin < c.first + c.rows]
         found, few = 0, _FewRecords(table.dtype, wish)
-        for piece in table.each_by_columns(lambda _c, columns: _of(columns, symbols, wish), chunks):
+        for piece in table.each_by_columns(lambda _s, columns: _of(columns, symbols, wish), chunks):
             found += piece.rows if isinstance(piece, Piece) else len(piece)
             if listed is not None and found > listed:
                 break
@@ -245,25 +245,21 @@ class _FewRecords:
 
 
 class _Part(NamedTuple):
-    """Rows of a chunk that are asked for."""
+    """Rows of some chunks that are asked for."""
 
-    of_chunk: slice
+    of_span: slice
     rows: int
     to: int  # their first row among all that are
 
 
-def _parts(table: StoredTable, runs: list[tuple[int, int]]) -> dict[int, list[_Part]]:
-    """By the first row of the chunk."""
-    found: dict[int, list[_Part]] = {}
+def _parts(span: Span, runs: list[tuple[int, int]]) -> Iterator[_Part]:
     given = 0
     for first, rows in runs:
-        for chunk in table.chunks[first // CHUNK_ROWS : -(-(first + rows) // CHUNK_ROWS)]:
-            begin, end = max(first, chunk.first), min(first + rows, chunk.first + chunk.rows)
-            here = slice(begin - chunk.first, end - chunk.first)
-            part = _Part(here, end - begin, given + begin - first)
-            found.setdefault(chunk.first, []).append(part)
+        begin, end = max(first, span.first), min(first + rows, span.first + span.rows)
+        if begin < end:
+            here = slice(begin - span.first, end - span.first)
+            yield _Part(here, end - begin, given + begin - first)
         given += rows
-    return found
 
 
 def _in_runs(
@@ -273,23 +269,24 @@ def _in_runs(
     room: dict[str, Array] | None = None,
 ) -> Iterator[Piece]:
     """Rows that lie together. Where there is room for their numbers, those go into it."""
-    parts = _parts(table, runs)
 
-    def take(chunk: Chunk, columns: Columns) -> list[Piece]:
+    def take(span: Span, columns: Columns) -> list[Piece]:
         found = []
-        for part in parts[chunk.first]:
+        for part in _parts(span, runs):
             if room is not None:
                 for name, values in room.items():
                     here = values[part.to : part.to + part.rows]
-                    if part.rows == chunk.rows:
+                    if part.rows == span.rows:
                         columns.fill(name, here)
                     else:
-                        here[...] = columns.values(name, part.of_chunk)
-            found.append(_piece(columns, part.of_chunk, part.rows, wish, numbers=room is None))
+                        here[...] = columns.values(name, part.of_span)
+            found.append(_piece(columns, part.of_span, part.rows, wish, numbers=room is None))
         return found
 
-    chunks = [chunk for chunk in table.chunks if chunk.first in parts]
-    for found in table.each_by_columns(take, chunks):
+    wanted: set[int] = set()
+    for first, rows in runs:
+        wanted |= {*range(first // CHUNK_ROWS, -(-(first + rows) // CHUNK_ROWS))}
+    for found in table.each_by_columns(take, [table.chunks[at] for at in sorted(wanted)]):
         yield from found
 
 
@@ -299,7 +296,7 @@ def _of(columns: Columns, symbols: tuple[bytes, ...], wish: Wish) -> Piece | Arr
     records = columns.records(places)
     if records is not None:
         return records
-    one = {"symbol": Said([symbols[0]], None, None)} if len(symbols) == 1 else {}
+    one = {"symbol": Said([symbols[0]], None)} if len(symbols) == 1 else {}
     return _piece(columns, places, len(places), wish, known=one)
 
 

@@ -27,11 +27,15 @@ from edc_pipeline.events import EventType
 BLOCK_ROWS: Final = 16 * CHUNK_ROWS  # 262,144: whole chunks, some 50 MB
 THREADS: Final = 2
 _AHEAD: Final = 6  # chunks unpacked and waiting
+# Chunks whose columns are looked at together: what Python takes for each step, it takes once for
+# all of them.
+_TOGETHER: Final = 4
 
 _BLOSC2: Final = 32026  # as registered with the HDF Group
 Columns = OfPlanes | OfRecords
 Found = TypeVar("Found")
 Given = TypeVar("Given")
+Where = TypeVar("Where")
 
 
 def table_in(file: h5py.File, event_type: EventType) -> h5py.Dataset:
@@ -54,14 +58,29 @@ class Chunk(NamedTuple):
     bytes: int
 
 
+class Span(NamedTuple):
+    """Chunks that lie one after the other, looked at together."""
+
+    first: int
+    rows: int
+    chunks: tuple[Chunk, ...]
+
+
 class _Room(threading.local):
     """Where a thread unpacks one chunk after another. In new memory for each, the pages that the
     system has to give take longer than the unpacking (177 ms of 2M rows, against 72)."""
 
     def __init__(self) -> None:
         self.stored = bytearray()
-        self.records: npt.NDArray[Any] | None = None
+        self.unpacked = np.empty(0, np.uint8)
         self.loom = Loom()
+
+    def for_chunks(self, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Records of so many chunks."""
+        size = count * CHUNK_ROWS * dtype.itemsize
+        if len(self.unpacked) < size:
+            self.unpacked = np.empty(size, np.uint8)
+        return self.unpacked[:size].view(dtype)
 
 
 class StoredTable:
@@ -112,25 +131,41 @@ class StoredTable:
     def read(self, chunk: Chunk) -> npt.NDArray[Any]:
         return unpack(self.stored(chunk), self.dtype, self._codec)[: chunk.rows]
 
-    def _stored_in(self, room: _Room, chunk: Chunk) -> tuple[memoryview, npt.NDArray[Any]]:
-        if room.records is None:
-            room.records = np.empty(CHUNK_ROWS, self.dtype)
+    def _stored_in(self, room: _Room, chunk: Chunk) -> memoryview:
         if len(room.stored) < chunk.bytes:
             room.stored = bytearray(chunk.bytes)
         stored = memoryview(room.stored)[: chunk.bytes]
-        read = os.preadv(self._descriptor, [stored], chunk.at)
-        return stored[:read], room.records
+        return stored[: os.preadv(self._descriptor, [stored], chunk.at)]
 
     def _records_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
-        stored, records = self._stored_in(room, chunk)
+        records = room.for_chunks(1, self.dtype)
+        stored = self._stored_in(room, chunk)
         return unpack(stored, self.dtype, self._codec, records)[: chunk.rows]
 
-    def _columns_in(self, room: _Room, chunk: Chunk) -> Columns:
-        stored, records = self._stored_in(room, chunk)
-        planes = planes_in(stored, self.dtype.itemsize, records.view(np.uint8))
+    def _columns_in(self, room: _Room, span: Span) -> Columns:
+        records = room.for_chunks(len(span.chunks), self.dtype)
+        planes = self._planes_in(room, span, records.view(np.uint8))
         if planes is not None:
-            return OfPlanes(planes, self.dtype, chunk.rows, room.loom)
-        return OfRecords(unpack(stored, self.dtype, self._codec, records)[: chunk.rows])
+            return OfPlanes(planes, self.dtype, span.rows, room.loom)
+        for at, chunk in enumerate(span.chunks):
+            here = records[at * CHUNK_ROWS : (at + 1) * CHUNK_ROWS]
+            here[...] = unpack(self._stored_in(room, chunk), self.dtype, self._codec, here)
+        return OfRecords(records[: span.rows])
+
+    def _planes_in(
+        self, room: _Room, span: Span, unpacked: npt.NDArray[Any]
+    ) -> npt.NDArray[Any] | None:
+        size = len(unpacked) // len(span.chunks)
+        shapes = set()
+        for at, chunk in enumerate(span.chunks):
+            here = unpacked[at * size : (at + 1) * size]
+            planes = planes_in(self._stored_in(room, chunk), self.dtype.itemsize, here)
+            if planes is None:
+                return None
+            shapes.add(planes.shape[1:])
+        if len(shapes) > 1:
+            return None
+        return unpacked.view(np.uint64).reshape(-1, *shapes.pop())
 
     def each(
         self,
@@ -142,21 +177,21 @@ class StoredTable:
         The records that it is given are overwritten by the thread's next chunk: what it keeps of
         them it has to copy.
         """
-        return self._each(self._records_in, take, chunks)
+        return self._each(self._records_in, take, self.chunks if chunks is None else chunks)
 
     def each_by_columns(
-        self, take: Callable[[Chunk, Columns], Found], chunks: Sequence[Chunk] | None = None
+        self, take: Callable[[Span, Columns], Found], chunks: Sequence[Chunk] | None = None
     ) -> Iterator[Found]:
-        """The same of its columns; the others are not put together."""
-        return self._each(self._columns_in, take, chunks)
+        """The same of the columns of some chunks at a time; those that `take` does not ask for are
+        not put together."""
+        return self._each(self._columns_in, take, _spans(self.chunks if chunks is None else chunks))
 
     def _each(
         self,
-        read: Callable[[_Room, Chunk], Given],
-        take: Callable[[Chunk, Given], Found],
-        chunks: Sequence[Chunk] | None,
+        read: Callable[[_Room, Where], Given],
+        take: Callable[[Where, Given], Found],
+        wanted: Sequence[Where],
     ) -> Iterator[Found]:
-        wanted = self.chunks if chunks is None else chunks
         room = _Room()
         if len(wanted) == 1:  # to start threads would take as long again
             yield take(wanted[0], read(room, wanted[0]))
@@ -164,8 +199,8 @@ class StoredTable:
         with ThreadPoolExecutor(THREADS) as pool:
             waiting: deque[Future[Found]] = deque()
             try:
-                for chunk in wanted:
-                    waiting.append(pool.submit(lambda c: take(c, read(room, c)), chunk))
+                for where in wanted:
+                    waiting.append(pool.submit(lambda w: take(w, read(room, w)), where))
                     if len(waiting) > _AHEAD:
                         yield waiting.popleft().result()
                 while waiting:
@@ -173,6 +208,18 @@ class StoredTable:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def _spans(chunks: Sequence[Chunk]) -> list[Span]:
+    """Few enough that both threads have some to do."""
+    most = min(_TOGETHER, -(-len(chunks) // (2 * THREADS)))
+    found: list[list[Chunk]] = []
+    for chunk in chunks:
+        if found and len(found[-1]) < most and chunk.first == found[-1][-1].first + CHUNK_ROWS:
+            found[-1].append(chunk)
+        else:
+            found.append([chunk])
+    return [Span(some[0].first, sum(c.rows for c in some), tuple(some)) for some in found]
 
 
 def _codec_of(table: h5py.Dataset) -> Codec:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import Codec, Order, consolidate
+from edc_pipeline.consolidation import Codec, Order, chunk_codec, consolidate
+from edc_pipeline.consolidation.chunk_codec import BLOCK_ROWS
 from edc_pipeline.consolidation.errors import NoSuchData
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
@@ -57,9 +58,25 @@ def made(spool: Path, out: Path, codec: Codec = "blosc2-lz4", order: Order = "ti
 
 
 @pytest.mark.parametrize(
-    ("codec", "order"), [("blosc2-lz4", "time"), ("zlib", "time"), ("blosc2-lz4", "symbol")]
+    ("codec", "order", "blocks"),
+    [
+        ("blosc2-lz4", "time", BLOCK_ROWS),
+        ("blosc2-lz4", "symbol", BLOCK_ROWS),
+        ("zstd", "symbol", BLOCK_ROWS),
+        ("zlib", "time", BLOCK_ROWS),
+        ("blosc2-lz4", "time", 0),  # as Blosc chooses them, and files had them before
+        ("blosc2-lz4", "symbol", 0),
+    ],
 )
-def test_as_pandas_reads_it(spool: Path, tmp_path: Path, codec: Codec, order: Order) -> None:
+def test_as_pandas_reads_it(
+    spool: Path,
+    tmp_path: Path,
+    codec: Codec,
+    order: Order,
+    blocks: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunk_codec, "BLOCK_ROWS", blocks)
     by_pandas = pd.read_hdf(made(spool, tmp_path, codec, order))
     assert isinstance(by_pandas, pd.DataFrame)
     text = by_pandas.select_dtypes(["object", "string"]).columns
@@ -67,24 +84,47 @@ def test_as_pandas_reads_it(spool: Path, tmp_path: Path, codec: Codec, order: Or
     for asked in ("ONCE", "LATE", "BRK.B", ["ONCE", "A", "no"], [*OTHERS, "A", "ONCE"], ["no"], []):
         ours = edc_pipeline.read("trade", DAY, symbols=asked, data=tmp_path)
         wanted = by_pandas[by_pandas["symbol"].isin([asked] if isinstance(asked, str) else asked)]
-        categories = ours.select_dtypes("category").columns
-        pd.testing.assert_frame_equal(
-            ours.astype(dict.fromkeys(categories, object)), wanted.reset_index(drop=True)
-        )
+        pd.testing.assert_frame_equal(plain(ours), wanted.reset_index(drop=True))
+        for name in ours.select_dtypes("category").columns:
+            assert ours[name].cat.categories.tolist() == wanted[name].unique().tolist()
+        pieces = list(edc_pipeline.read("trade", DAY, symbols=asked, blocks=10_000, data=tmp_path))
+        assert max(map(len, pieces), default=0) <= 10_000
+        if pieces:
+            joined = pd.concat([plain(piece) for piece in pieces], ignore_index=True)
+            pd.testing.assert_frame_equal(joined, plain(ours))
 
 
-def test_a_list_of_symbols_that_is_wrong_is_told(spool: Path, tmp_path: Path) -> None:
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    text = frame.select_dtypes("category").columns
+    return frame.astype(dict.fromkeys(text, object))
+
+
+@pytest.mark.parametrize("wrong", [1, -1])
+def test_a_list_of_symbols_that_is_wrong_is_told(spool: Path, tmp_path: Path, wrong: int) -> None:
     """Whoever stops when as many rows are found as are listed has to notice a list that lies."""
     path = made(spool, tmp_path)
     with path.open("rb+") as file:
         file.truncate(path.stat().st_size - SEAL_BYTES)
     with h5py.File(path, "r+") as file:
         listed = file["symbols"][()]
-        listed["rows"][listed["symbol"] == b"ONCE"] += 1
+        listed["rows"][listed["symbol"] == b"ONCE"] += wrong
         file["symbols"][...] = listed
     seal(path)
-    with pytest.raises(NoSuchData, match=f"says {CHUNKS + 1} rows of these symbols, its table"):
+    with pytest.raises(NoSuchData, match=f"says {CHUNKS + wrong} rows of these symbols, its table"):
         edc_pipeline.read("trade", DAY, symbols="ONCE", data=tmp_path)
+
+
+@pytest.mark.parametrize("order", ["time", "symbol"])
+def test_what_was_read_is_the_callers_own(spool: Path, tmp_path: Path, order: Order) -> None:
+    """It can be written to, and neither the next read nor another piece shows it."""
+    made(spool, tmp_path, order=order)
+    before = edc_pipeline.read("trade", DAY, symbols="BRK.B", data=tmp_path)
+    frame = edc_pipeline.read("trade", DAY, symbols="BRK.B", data=tmp_path)
+    frame.loc[:, "price"] = -1.0
+    frame.loc[0, "ts_event"] = frame.loc[1, "ts_event"]
+    assert (frame["price"] == -1.0).all()
+    again = edc_pipeline.read("trade", DAY, symbols="BRK.B", data=tmp_path)
+    pd.testing.assert_frame_equal(again, before)
 
 
 def test_what_is_kept_of_a_chunk_outlives_it(spool: Path, tmp_path: Path) -> None:
