@@ -203,11 +203,13 @@ class OfPlanes:
                     np.frombuffer(word.ljust(width, b"\0"), np.uint8), bitorder="little"
                 )
                 said = np.where(bits != 0, _ONES, np.uint64(0))
-                found |= ~np.bitwise_or.reduce(planes ^ said[:, None], axis=1)
+                unlike = self._loom.room(np.uint64, planes.shape)
+                np.bitwise_xor(planes, said[:, None], out=unlike)
+                found |= ~np.bitwise_or.reduce(unlike, axis=1)
         if not found.any():
             return np.empty(0, np.int64)
         rows = np.unpackbits(found.view(np.uint8).ravel(), bitorder="little")
-        return np.flatnonzero(rows[: self.rows])
+        return np.flatnonzero(rows[: self.rows].view(bool))
 
     def _of(self, name: str) -> Array:
         fields: Any = self._dtype.fields
