@@ -57,14 +57,16 @@ class FeedCounts(msgspec.Struct, kw_only=True, frozen=True):
     near_duplicates: int = 0  # rows kept whose id an earlier row has with other content
 
 
-class Input(msgspec.Struct, kw_only=True, frozen=True):
+# Thousands of a kind, of plain values: `gc=False`, or decoding them sets off collections of garbage
+# that look at all that the process holds.
+class Input(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     name: str
     rows: int
     bytes: int
     sha256: str
 
 
-class SetAside(msgspec.Struct, kw_only=True, frozen=True):
+class SetAside(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """A file among the micro-batches that could not be read. It stays where it is."""
 
     name: str
@@ -74,7 +76,7 @@ class SetAside(msgspec.Struct, kw_only=True, frozen=True):
     sha256: str = ""
 
 
-class GapEntry(msgspec.Struct, kw_only=True, frozen=True):
+class GapEntry(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     name: str
     vendor: str
     feed: str
@@ -86,7 +88,7 @@ class GapEntry(msgspec.Struct, kw_only=True, frozen=True):
     reason: str
 
 
-class EventsOut(msgspec.Struct, kw_only=True, frozen=True):
+class EventsOut(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Events that a feed's collectors say they gave out for this day and type."""
 
     name: str
@@ -95,7 +97,7 @@ class EventsOut(msgspec.Struct, kw_only=True, frozen=True):
     events: int
 
 
-class Frames(msgspec.Struct, kw_only=True, frozen=True):
+class Frames(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Frames that a feed received on this day (of receipt), all event types together."""
 
     name: str
