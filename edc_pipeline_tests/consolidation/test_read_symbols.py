@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import Codec, Order, chunk_codec, consolidate
+from edc_pipeline.consolidation import Codec, Order, chunk_codec, consolidate, h5_read
 from edc_pipeline.consolidation.chunk_codec import BLOCK_ROWS
 from edc_pipeline.consolidation.errors import NoSuchData
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
@@ -58,14 +58,16 @@ def made(spool: Path, out: Path, codec: Codec = "blosc2-lz4", order: Order = "ti
 
 
 @pytest.mark.parametrize(
-    ("codec", "order", "blocks"),
+    ("codec", "order", "blocks", "together"),
     [
-        ("blosc2-lz4", "time", BLOCK_ROWS),
-        ("blosc2-lz4", "symbol", BLOCK_ROWS),
-        ("zstd", "symbol", BLOCK_ROWS),
-        ("zlib", "time", BLOCK_ROWS),
-        ("blosc2-lz4", "time", 0),  # as Blosc chooses them, and files had them before
-        ("blosc2-lz4", "symbol", 0),
+        ("blosc2-lz4", "time", BLOCK_ROWS, CHUNKS),
+        ("blosc2-lz4", "time", BLOCK_ROWS, 1),
+        ("blosc2-lz4", "symbol", BLOCK_ROWS, CHUNKS),
+        ("blosc2-lz4", "symbol", BLOCK_ROWS, 1),
+        ("zstd", "symbol", BLOCK_ROWS, 2),
+        ("zlib", "time", BLOCK_ROWS, CHUNKS),
+        ("blosc2-lz4", "time", 0, CHUNKS),  # as Blosc chooses them, and files had them before
+        ("blosc2-lz4", "symbol", 0, 1),
     ],
 )
 def test_as_pandas_reads_it(
@@ -74,9 +76,12 @@ def test_as_pandas_reads_it(
     codec: Codec,
     order: Order,
     blocks: int,
+    together: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Chunks are looked at so many together, as far as both threads have some."""
     monkeypatch.setattr(chunk_codec, "BLOCK_ROWS", blocks)
+    monkeypatch.setattr(h5_read, "_TOGETHER_BYTES", together * 2_000_000)
     by_pandas = pd.read_hdf(made(spool, tmp_path, codec, order))
     assert isinstance(by_pandas, pd.DataFrame)
     text = by_pandas.select_dtypes(["object", "string"]).columns
