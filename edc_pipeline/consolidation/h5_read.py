@@ -151,7 +151,9 @@ class StoredTable:
             return OfPlanes(planes, self.dtype, span.rows, room.loom)
         for at, chunk in enumerate(span.chunks):
             here = records[at * CHUNK_ROWS : (at + 1) * CHUNK_ROWS]
-            here[...] = unpack(self._stored_in(room, chunk), self.dtype, self._codec, here)
+            found = unpack(self._stored_in(room, chunk), self.dtype, self._codec, here)
+            if found is not here:
+                here[...] = found
         return OfRecords(records[: span.rows])
 
     def _planes_in(
