@@ -12,7 +12,7 @@ import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer, read_mi
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Reading
+from edc_pipeline_tests.crash.noise import Look, noise_ms, slow_disk_ms
 
 COMMIT_S: Final = 0.05
 SYMBOLS: Final = ("SPY", "AAPL", "MSFT", "BRK.B")
@@ -37,10 +38,12 @@ SYMBOLS: Final = ("SPY", "AAPL", "MSFT", "BRK.B")
 # A mark: when the frame was received (ns), its checksum, and whether its commit was acknowledged.
 MARK: Final = struct.Struct("<qIi")
 MARKS: Final = 200_000
-# Before the marks: the collector's name, the thread that syncs the journal, and since when an
-# fdatasync is under way (ns, 0: none).
+# Before the marks: the collector's name, the thread that syncs the journal, how many syncs there
+# were, and of the last of them when the write began and when the sync ended (ns; 0: under way).
 SYNCS: Final = 48
-IN_FLIGHT: Final = 56
+SYNC: Final = struct.Struct("<qq")
+KEPT_SYNCS: Final = 32
+FIRST_MARK: Final = SYNCS + SYNC.size * (1 + KEPT_SYNCS)
 
 
 @dataclass(slots=True)
@@ -50,9 +53,8 @@ class Life:
     marks: Path
     collector: str = ""
     killed_at: int = 0
-    noise_ms: float = 0.0  # how late this machine woke us up just before
-    # For how long each of its threads stood in line for a core just before; the loop's is 0.
-    in_line_ms: dict[int, float] = field(default_factory=dict)
+    looks: Sequence[Look] = ()  # at it, in the last moments before
+    noise_ms: float = 0.0  # what kept its frames from the disk besides
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class Account:
     out_of_balance: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)  # of the first that are unaccounted for
     longest_loss_ms: float = 0.0
-    most_noise_ms: float = 0.0
+    most_noise_ms: float = 0.0  # that was taken off a loss older than the interval
 
 
 def account_for(settings: Settings, lives: list[Life], truth: Path, account: Account) -> None:
@@ -102,21 +104,13 @@ def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
     if not life.marks.exists():
         return
     marks = life.marks.read_bytes()
-    if len(marks) < 64 + MARKS * MARK.size:
+    if len(marks) < FIRST_MARK + MARKS * MARK.size:
         return  # killed before there was room for marks: nothing was received
     life.collector = marks[:SYNCS].rstrip(b"\0").decode()
-    syncs, syncing_since = struct.unpack_from("<qq", marks, SYNCS)
-    # Of the two that bring a frame to the disk: one or the other was waited for.
-    in_line_ms = max(life.in_line_ms.get(0, 0.0), life.in_line_ms.get(syncs, 0.0))
-    life.noise_ms = max(life.noise_ms, in_line_ms)
-    if syncing_since:
-        # Half the interval is the disk's; what it took beyond is its own noise.
-        syncing_ms = (life.killed_at - syncing_since) / 1e6
-        life.noise_ms += max(0.0, syncing_ms - COMMIT_S * 500)
     kept = _cached_raw(spool).get(life.collector, {})
-    account.most_noise_ms = max(account.most_noise_ms, life.noise_ms)
     for frame in range(MARKS):
-        received_at, checksum, acknowledged = MARK.unpack_from(marks, 64 + frame * MARK.size)
+        mark = MARK.unpack_from(marks, FIRST_MARK + frame * MARK.size)
+        received_at, checksum, acknowledged = mark
         if not received_at:
             break
         account.frames_received += 1
@@ -125,7 +119,18 @@ def _hold_against_marks(spool: Path, life: Life, account: Account) -> None:
         account.lost_acknowledged += acknowledged
         age_ms = (life.killed_at - received_at) / 1e6
         account.longest_loss_ms = max(account.longest_loss_ms, age_ms)
-        account.lost_beyond_commit += age_ms > COMMIT_S * 1000 + life.noise_ms
+        if age_ms > COMMIT_S * 1000:
+            noise_ms = _noise_ms(life, marks, received_at)
+            account.most_noise_ms = max(account.most_noise_ms, noise_ms)
+            account.lost_beyond_commit += age_ms > COMMIT_S * 1000 + noise_ms
+
+
+def _noise_ms(life: Life, marks: bytes, since: int) -> float:
+    thread, _ = SYNC.unpack_from(marks, SYNCS)
+    syncs = SYNC.iter_unpack(marks[SYNCS + SYNC.size : FIRST_MARK])
+    # Half the interval is the disk's.
+    slow_ms = slow_disk_ms(syncs, since, life.killed_at, COMMIT_S * 500)
+    return life.noise_ms + noise_ms(life.looks, since, thread) + slow_ms
 
 
 def _twice_in_archive(spool: Path) -> int:

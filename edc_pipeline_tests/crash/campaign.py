@@ -36,27 +36,32 @@ from typing import Any, Final
 
 from edc_pipeline.capture import intake
 from edc_pipeline.capture import run as capture_run
+from edc_pipeline.capture.journal import writer
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.run import run_capture
+from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import days_in
 from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.crash.account import (
     COMMIT_S,
-    IN_FLIGHT,
+    FIRST_MARK,
+    KEPT_SYNCS,
     MARK,
     MARKS,
     SYMBOLS,
+    SYNC,
     SYNCS,
     Account,
     Life,
     account_for,
 )
+from edc_pipeline_tests.crash.noise import LOOP, Look
 
 RATE: Final = 4_000
-# What the machine kept from us in the last 150 ms before a kill is taken off.
+# A life is looked at so often, and remembered so many looks before its kill.
 _STEP_S: Final = 0.005
-_NOISE_STEPS: Final = 30
+_LOOKS: Final = 200
 
 
 def campaign(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> Account:
@@ -131,22 +136,17 @@ def _kill_after(seconds: float, live: Callable[[], None], life: Life | None = No
     stood in line for a core. That is not the journal's doing.
     """
     child = _fork(live)
-    end, late = time.monotonic() + seconds, deque([0.0], maxlen=_NOISE_STEPS)
-    in_line: deque[dict[int, int]] = deque([{}], maxlen=_NOISE_STEPS)
+    end, looks = time.monotonic() + seconds, deque[Look](maxlen=_LOOKS)
     while (now := time.monotonic()) < end:
         step = min(_STEP_S, end - now)
         time.sleep(step)
-        late.append(time.monotonic() - now - step)
-        in_line.append(_stood_in_line(child))
+        overslept_ms = (time.monotonic() - now - step) * 1e3
+        looks.append(Look(time.time_ns(), overslept_ms, _stood_in_line(child)))
     at = time.time_ns()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     if life is not None:
-        life.killed_at, life.noise_ms = at, sum(late) * 1e3
-        before, last = in_line[0], in_line[-1]
-        life.in_line_ms = {
-            thread: (ns - before.get(thread, 0)) / 1e6 for thread, ns in last.items()
-        }
+        life.killed_at, life.looks = at, looks
 
 
 def _stood_in_line(process: int) -> dict[int, int]:
@@ -156,7 +156,7 @@ def _stood_in_line(process: int) -> dict[int, int]:
     for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
         number = int(thread.parent.name)
         with suppress(OSError):
-            found[0 if number == process else number] = int(thread.read_text().split()[1])
+            found[LOOP if number == process else number] = int(thread.read_text().split()[1])
     return found
 
 
@@ -182,29 +182,40 @@ def _fork(live: Callable[[], None]) -> int:
 def mark_frames(marks: Path) -> None:
     """Have this process's collector mark each frame as it is received, and as it is durable."""
     with marks.open("w+b") as file:
-        file.truncate(64 + MARKS * MARK.size)
+        file.truncate(FIRST_MARK + MARKS * MARK.size)
         page = mmap.mmap(file.fileno(), 0)
     append, done, name = Journal.append_many, Journal._done, capture_run.new_collector_name
-    fdatasync = os.fdatasync
+    number = 0
 
-    def marked_fdatasync(descriptor: int) -> None:
-        struct.pack_into("<qq", page, SYNCS, threading.get_native_id(), time.time_ns())
-        fdatasync(descriptor)
-        struct.pack_into("<q", page, IN_FLIGHT, 0)
+    def timed(on_disk: Callable[..., None]) -> Callable[..., None]:
+        def timing(*words: Any) -> None:
+            nonlocal number
+            SYNC.pack_into(page, SYNCS, threading.get_native_id(), number)
+            at, began = SYNCS + SYNC.size * (1 + number % KEPT_SYNCS), time.time_ns()
+            SYNC.pack_into(page, at, began, 0)
+            try:
+                on_disk(*words)
+            finally:
+                SYNC.pack_into(page, at, began, time.time_ns())
+                number += 1
+
+        return timing
 
     def marked_append(
         journal: Journal, line: int, received_at: int, payloads: Sequence[bytes], size: int
     ) -> int:
         first = append(journal, line, received_at, payloads, size)
         for frame, payload in enumerate(payloads, first):
-            MARK.pack_into(page, 64 + frame * MARK.size, received_at, zlib.crc32(payload), 0)
+            MARK.pack_into(
+                page, FIRST_MARK + frame * MARK.size, received_at, zlib.crc32(payload), 0
+            )
         return first
 
     def marked_done(journal: Journal, taken: Any) -> None:
         done(journal, taken)
         first = taken[0].first_frame
         for frame in range(first, journal.committed_frame + 1):
-            struct.pack_into("<i", page, 64 + frame * MARK.size + 12, 1)
+            struct.pack_into("<i", page, FIRST_MARK + frame * MARK.size + 12, 1)
 
     def marked_name(now: int) -> str:
         made = name(now)
@@ -213,7 +224,8 @@ def mark_frames(marks: Path) -> None:
 
     # Every other life takes the frames of a read together even where they are few.
     setattr(intake, "_MANY", 2 if zlib.crc32(marks.name.encode()) % 2 else intake._MANY)  # noqa: B010
-    setattr(os, "fdatasync", marked_fdatasync)  # noqa: B010
+    setattr(writer, "fsync_path", timed(fsync_path))  # noqa: B010
+    setattr(writer._OpenSegment, "append", timed(writer._OpenSegment.append))  # noqa: B010
     setattr(Journal, "append_many", marked_append)  # noqa: B010 - this process is the fork's own
     setattr(Journal, "_done", marked_done)  # noqa: B010
     setattr(capture_run, "new_collector_name", marked_name)  # noqa: B010

@@ -16,7 +16,7 @@ from edc_pipeline.settings import Settings
 from edc_pipeline.spool.status import read_status
 from edc_pipeline_tests.capture.calling import ENVIRON
 from edc_pipeline_tests.cli.calling import environment
-from edc_pipeline_tests.crash.account import MARK, Account, Life
+from edc_pipeline_tests.crash.account import FIRST_MARK, MARK, Account, Life
 from edc_pipeline_tests.faults.shim import Faults
 
 PATIENCE_S = 30.0
@@ -68,7 +68,7 @@ class Capturing:
     def has_received(self) -> bool:
         """By its marks, which no fault is below."""
         try:
-            marks = self.life.marks.read_bytes()[64 : 64 + MARK.size]
+            marks = self.life.marks.read_bytes()[FIRST_MARK : FIRST_MARK + MARK.size]
         except FileNotFoundError:
             return False
         return any(marks)
