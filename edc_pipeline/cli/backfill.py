@@ -133,14 +133,18 @@ def _finished(settings: Settings, event_type: EventType, day: dt.date) -> Any:
         daily_file,
         not_held,
         read_certificate,
+        what_it_lacks,
     )
 
+    path = daily_file(settings.daily, event_type, day)
     try:
-        certificate = read_certificate(daily_file(settings.daily, event_type, day))
+        certificate = read_certificate(path)
     except (NoCertificate, OSError):
         return None
-    finished = certificate.state.state != "provisional" and not not_held(
-        certificate, settings.spool
+    finished = (
+        certificate.state.state != "provisional"
+        and not not_held(certificate, settings.spool)
+        and not what_it_lacks(certificate, path, settings.spool)
     )
     return certificate if finished else None
 

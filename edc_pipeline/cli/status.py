@@ -73,7 +73,7 @@ def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
             "daily_file": None,
         }
         if path.exists():
-            row["daily_file"] = _daily(path)
+            row["daily_file"] = _daily(path, spool)
         rows.append(row)
     return {
         "capturing": held and fresh,
@@ -110,8 +110,12 @@ def _said(spool: Path) -> tuple[dict[str, Any] | None, str]:
     return None, f"{spool / STATUS} is damaged: {why}; {remedy}"
 
 
-def _daily(path: Path) -> dict[str, Any]:
-    from edc_pipeline.consolidation import NoCertificate, read_certificate  # noqa: PLC0415
+def _daily(path: Path, spool: Path) -> dict[str, Any]:
+    from edc_pipeline.consolidation import (  # noqa: PLC0415
+        NoCertificate,
+        read_certificate,
+        what_it_lacks,
+    )
 
     try:
         certificate = read_certificate(path)
@@ -124,6 +128,7 @@ def _daily(path: Path) -> dict[str, Any]:
         "balanced": certificate.balanced,
         "state": certificate.state.state,
         "why": certificate.state.why,
+        "lacks": what_it_lacks(certificate, path, spool),
     }
 
 
@@ -255,6 +260,8 @@ def _day_state(row: dict[str, Any]) -> str:
         return "not consolidated"
     if "problem" in made:
         return f"unreadable: {made['problem']}"
+    if made["lacks"]:
+        return str(made["lacks"])
     if made["rows_in"] < row["rows_in_spool"]:
         return f"{row['rows_in_spool'] - made['rows_in']:,} rows newer than its file"
     if not made["balanced"]:

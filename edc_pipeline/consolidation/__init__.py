@@ -8,6 +8,7 @@ A day that has only grown since goes on from its former file: `growth`.
 Importing this package loads polars, PyTables and h5py (about a second): do it inside functions.
 """
 
+from edc_pipeline.consolidation.after_retention import what_it_lacks
 from edc_pipeline.consolidation.certificate import (
     Certificate,
     NoCertificate,
@@ -58,4 +59,5 @@ __all__ = [
     "summary",
     "told_every",
     "verify",
+    "what_it_lacks",
 ]

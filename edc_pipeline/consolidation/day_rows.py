@@ -62,6 +62,7 @@ class DayRows:
     """Where a day is read from."""
 
     state: DayRead
+    lacks = ""  # in words, what is known to be missing of the day
 
     def pieces(self, wish: Wish) -> Iterator[Rows]:
         """The rows, in pieces that memory has room for."""

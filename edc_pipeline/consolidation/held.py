@@ -23,23 +23,23 @@ class InSpool:
 
     late: list[Path] = field(default_factory=list)  # the file does not hold every row of them
     compacted: list[Path] = field(default_factory=list)  # put together of what the file holds
-    names: set[str] = field(default_factory=set)  # whose rows are there, in whichever file
+    # Whose rows are there, in whichever file; none where all files are named by the certificate.
+    names: set[str] = field(default_factory=set)
 
 
 def in_spool(certificate: Certificate, spool: Path) -> InSpool:
-    """Footers are read only where there is a file that the certificate does not name."""
-    there = batch_files(spool, certificate.event_type, parse_day(certificate.day))
-    inputs = rows_by_input(certificate)
-    known = inputs.keys() | {s.name for s in certificate.set_aside}
-    found = InSpool(names={path.name for path in there})
-    if found.names <= known:
-        return found
+    day, event_type = parse_day(certificate.day), certificate.event_type
+    known = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
+    # Most often there are no others, and whoever reads a symbol waits for this.
+    if not batch_names(spool, event_type, day, but=known):
+        return InSpool()
+    there, inputs = batch_files(spool, event_type, day), rows_by_input(certificate)
     footers = {}
     for path in there:
         with suppress(UnreadableBatch, OSError):
             footers[path] = read_footer(path)
     replaced = {name for footer in footers.values() for name in footer.replaces}
-    found.names.update(replaced)
+    found = InSpool(names={path.name for path in there} | replaced)
     for path in there:
         # What a compacted one replaces is left over beside it, and counts no more.
         if path.name in known or path.name in replaced:
@@ -55,11 +55,6 @@ def not_held(certificate: Certificate, spool: Path) -> list[Path]:
 
     One that was compacted out of files that it holds is none of them.
     """
-    known = {i.name for i in certificate.inputs} | {s.name for s in certificate.set_aside}
-    day = parse_day(certificate.day)
-    # Most often there are no others, and whoever reads a symbol waits for this.
-    if not batch_names(spool, certificate.event_type, day, but=known):
-        return []
     return in_spool(certificate, spool).late
 
 

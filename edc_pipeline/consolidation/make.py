@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edc_pipeline.consolidation.after_retention import gone, of_retired
 from edc_pipeline.consolidation.attempt import StateInPlaceOf, attempt, without_damaged
 from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.consolidation.day_state import SEALING_TIME, state_of_day
@@ -20,10 +21,10 @@ from edc_pipeline.consolidation.plan import Plan, make_plan, refuse_if_nothing
 from edc_pipeline.consolidation.progress import Progress, Watch
 from edc_pipeline.consolidation.replacement import alone_with, prune_versions
 from edc_pipeline.consolidation.slices import SetAsideWhileReading
-from edc_pipeline.consolidation.standing import certificate_of, is_made_of_this, of_retired
+from edc_pipeline.consolidation.standing import certificate_of, is_made_of_this
 from edc_pipeline.consolidation.wish import MEMORY, Wish, bytes_of
 from edc_pipeline.events import EVENT_TYPES, EventType
-from edc_pipeline.spool.retired import retired
+from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,12 +88,15 @@ def consolidate(
     now_ns = time.time_ns() if now_ns is None else now_ns
     state_in_place_of = partial(state_of_day, now_ns=now_ns, sealing_at=sealing_at)
     path = daily_file(out, event_type, day)
-    gone = retired(spool, event_type, day) if spool.is_dir() else []
-    if not gone:
+    try:
+        retired = gone(spool, event_type, day)
+    except UnreadableBatch as damaged:
+        raise CannotConsolidate(f"{damaged}. A daily file made before stays") from None
+    if not retired:
         refuse_if_nothing(spool, event_type, day)
     with alone_with(path, patience_s):
-        if gone:
-            return _unchanged(path, of_retired(spool, path, event_type, day, gone), watch)
+        if retired:
+            return _unchanged(path, of_retired(spool, path, event_type, day, retired), watch)
         with watch.stage("plan", 0):
             standing, fault = certificate_of(path)
             if (

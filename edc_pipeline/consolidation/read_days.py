@@ -13,17 +13,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from edc_pipeline.consolidation.after_retention import gone, lost, what_it_lacks
 from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, finished, frame_of, part
 from edc_pipeline.consolidation.gathered import joined
-from edc_pipeline.consolidation.held import not_held
+from edc_pipeline.consolidation.held import in_spool
 from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.market_day import parse_day
 from edc_pipeline.spool.layout import batch_names
+from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 Day = dt.date | str
 _NAMED: Final = 3  # so many micro-batches are named in a warning
@@ -87,6 +89,8 @@ def _in_blocks(
         )
     for day, source in found:
         warned = 0
+        if source.lacks:
+            _warn_of_missing(wish.event_type, day, source)
         for piece in source.pieces(wish):
             if len(source.state.set_aside) > warned:
                 warned = len(source.state.set_aside)
@@ -98,6 +102,8 @@ def _in_blocks(
 
 def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> None:
     state = source.state
+    if source.lacks:
+        warnings.warn(source.lacks, RowsMissing, stacklevel=3)
     # A file whose ledger balances misses nothing, whatever lay beside its micro-batches.
     if state.balanced or not state.set_aside:
         return
@@ -117,12 +123,7 @@ def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> No
 def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
     path, spool = daily_file(folder / "daily", event_type, day), folder / "spool"
     if not path.exists():
-        if not batch_names(spool, event_type, day):
-            raise NoSuchData(
-                f"there is no {event_type} of {day} in {folder}: neither {path.name} nor"
-                " micro-batches"
-            )
-        return FromSpool(spool, day, "no daily file yet")
+        return _without_file(path, spool, event_type, day)
     try:
         # Only whether it is whole: to look at every byte takes as long as to read a symbol.
         certificate = read_certificate(path, thoroughly=False)
@@ -130,16 +131,33 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
         raise NoSuchData(
             f"{path.parent}: {error}. `edc verify` tells more; consolidate the day again"
         ) from None
-    new = not_held(certificate, spool)
+    lie = in_spool(certificate, spool)
+    new = len(lie.late)
     # Without all that the file was made of, the spool can't tell the whole day.
-    if new and {i.name for i in certificate.inputs} <= {*batch_names(spool, event_type, day)}:
-        return FromSpool(
-            spool, day, f"{len(new)} micro-batches have landed since its file was made"
-        )
+    if new and {i.name for i in certificate.inputs} <= lie.names:
+        return FromSpool(spool, day, f"{new} micro-batches have landed since its file was made")
     source = FromFile(path, certificate)
     if new:
-        source.state.why = f"{len(new)} micro-batches have landed since; {source.state.why}".strip()
+        source.state.why = f"{new} micro-batches have landed since; {source.state.why}".strip()
+    if lacks := what_it_lacks(certificate, path, spool):
+        source.lacks = source.state.why = lacks
+        source.state.state, source.state.balanced = "provisional", False
     return source
+
+
+def _without_file(path: Path, spool: Path, event_type: EventType, day: dt.date) -> DayRows:
+    try:
+        retired = gone(spool, event_type, day)
+    except UnreadableBatch as damaged:
+        raise NoSuchData(str(damaged)) from None
+    if retired:
+        raise NoSuchData(lost(spool, path, event_type, day, retired))
+    if not batch_names(spool, event_type, day):
+        raise NoSuchData(
+            f"there is no {event_type} of {day} in {path.parent.parent}: neither {path.name} nor"
+            " micro-batches"
+        )
+    return FromSpool(spool, day, "no daily file yet")
 
 
 def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:

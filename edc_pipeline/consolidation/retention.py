@@ -77,7 +77,7 @@ def _held(
     certificate = checked.certificate
     held: list[Checked] = []
     if certificate is not None and checked.ok:
-        held = check_spool(spool, certificate, checked)
+        held = check_spool(path, spool, certificate, checked)
     if certificate is None or not checked.ok:
         wrong = next(f for f in checked.findings if f.severity == "error")
         return [], f"its daily file is not sound: {wrong.check}: {wrong.message}"
@@ -89,7 +89,8 @@ def _held(
     if certificate.state.state == "provisional":
         return [], f"the day is provisional: {certificate.state.why}"
     before = {name for b in retired(spool, event_type, day) for name in (b.name, *b.replaces)}
-    gone = {i.name for i in certificate.inputs} - in_spool(certificate, spool).names - before
+    there = {one.path.name for one in held} | in_spool(certificate, spool).names
+    gone = {i.name for i in certificate.inputs} - there - before
     if gone and before:
         return [], f"{len(gone)} micro-batches of its file are gone already"
     # The last look of all: what has landed since the first stays, and its day waits for it.

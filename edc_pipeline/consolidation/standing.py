@@ -13,14 +13,9 @@ from edc_pipeline.consolidation.certificate import (
     NoCertificate,
     read_certificate,
 )
-from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.h5_read import hash_as_now
-from edc_pipeline.consolidation.held import not_held
 from edc_pipeline.consolidation.plan import is_what_was_read, read_ledger
 from edc_pipeline.consolidation.wish import Wish
-from edc_pipeline.events import EventType
-from edc_pipeline.spool.layout import RETIRED, day_folder
-from edc_pipeline.spool.retired import RetiredBatch
 
 
 def certificate_of(path: Path) -> tuple[Certificate | None, str]:
@@ -71,25 +66,3 @@ def is_made_so(standing: Certificate, wish: Wish) -> bool:
 def says_the_same(standing: Certificate, new: Certificate) -> bool:
     """Newer code that comes to the same result is no reason to touch a file."""
     return msgspec.structs.replace(standing, code_version=new.code_version) == new
-
-
-def of_retired(
-    spool: Path, path: Path, event_type: EventType, day: dt.date, gone: list[RetiredBatch]
-) -> Certificate:
-    """The certificate of a day whose micro-batches were retired; its file is all there is."""
-    standing, fault = certificate_of(path)
-    if standing is None:
-        why = f" ({fault})" if fault else ""
-        raise CannotConsolidate(
-            f"{len(gone)} micro-batches of {event_type} of {day} were retired from {spool}, and"
-            f" {path}, which held them, is missing or damaged{why}: bring it back from a copy or"
-            f" from {path.parent / 'versions'}"
-        )
-    if late := not_held(standing, spool):
-        raise CannotConsolidate(
-            f"{len(late)} micro-batches of {event_type} of {day} landed after those of its daily"
-            f" file were retired: a file made of them alone would hold less. {path} stays, and they"
-            " stay in the spool; to merge them, bring the retired ones back and remove"
-            f" {day_folder(spool, event_type, day) / RETIRED}"
-        )
-    return standing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from edc_pipeline.consolidation.after_retention import what_it_lacks
 from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.consolidation.findings import NAMED, Verification
 from edc_pipeline.consolidation.held import InSpool, holds, in_spool, rows_by_input
@@ -24,7 +25,9 @@ class Checked(NamedTuple):
     batch: RetiredBatch  # what to remember of it should it go
 
 
-def check_spool(spool: Path, certificate: Certificate, found: Verification) -> list[Checked]:
+def check_spool(
+    path: Path, spool: Path, certificate: Certificate, found: Verification
+) -> list[Checked]:
     """What is wrong goes to the findings; given back is what the daily file holds beyond doubt."""
     if not spool.is_dir():
         found.error("spool", f"there is no spool at {spool}")
@@ -34,6 +37,8 @@ def check_spool(spool: Path, certificate: Certificate, found: Verification) -> l
     checked, gone, changed = _against(certificate, day_folder(spool, event_type, day), lie)
     if changed:
         found.error("spool", f"changed since: {_some(changed)}")
+    if lacks := what_it_lacks(certificate, path, spool):
+        found.error("spool", lacks)
     if gone:
         found.warn("spool", f"no longer in the spool: {_some(gone)}")
     if lie.late:

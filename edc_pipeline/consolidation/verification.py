@@ -59,7 +59,7 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
         _check_readers(path, rows, certificate, found)
     _check_numbers(certificate, found)
     if spool is not None:
-        check_spool(spool, certificate, found)
+        check_spool(path, spool, certificate, found)
     return found
 
 

@@ -15,6 +15,7 @@ from edc_pipeline.consolidation import (
     NoCertificate,
     daily_file,
     read_certificate,
+    what_it_lacks,
 )
 from edc_pipeline.day_report.examine import Examined, examine
 from edc_pipeline.day_report.missed import missed
@@ -75,7 +76,9 @@ def _file_of(spool: Path, daily: Path, day: dt.date, event_type: EventType) -> F
     path = daily_file(daily, event_type, day)
     problem = ""
     try:
-        return FileOfDay(event_type, path, read_certificate(path), "")
+        told = read_certificate(path)
+        if not (problem := what_it_lacks(told, path, spool)):
+            return FileOfDay(event_type, path, told, "")
     except (NoCertificate, OSError) as unreadable:
         if path.exists():
             problem = str(unreadable)

@@ -30,18 +30,24 @@ def due_days(
                 continue
             if days == 1:
                 yield day, event_type, "yesterday"
-            elif why := _not_done(daily_file(daily, event_type, day)):
+            elif why := _not_done(daily_file(daily, event_type, day), spool):
                 yield day, event_type, why
 
 
-def _not_done(path: Path) -> Due | None:
-    from edc_pipeline.consolidation import NoCertificate, read_certificate  # noqa: PLC0415 - heavy
+def _not_done(path: Path, spool: Path) -> Due | None:
+    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
+        NoCertificate,
+        read_certificate,
+        what_it_lacks,
+    )
 
     try:
-        state = read_certificate(path).state.state
+        certificate = read_certificate(path)
     except NoCertificate:  # missing, or damaged: to be made again either way
         return "missed"
-    return "provisional" if state == "provisional" else None
+    if what_it_lacks(certificate, path, spool):  # to make it says what is to be brought back
+        return "missed"
+    return "provisional" if certificate.state.state == "provisional" else None
 
 
 def was_captured(spool: Path, event_type: EventType, day: dt.date) -> bool:

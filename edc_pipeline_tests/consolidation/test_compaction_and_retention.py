@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+import edc_pipeline
 from edc_pipeline.cli.compact import compact as compact_command
 from edc_pipeline.cli.retain import retain
 from edc_pipeline.consolidation import CannotConsolidate, consolidate, retention, retire, verify
@@ -253,3 +254,38 @@ def test_one_compaction_of_a_day_waits_for_another(
         thread.join(60)
     assert waits == [True]
     assert held(spool).equals(before)
+
+
+def test_a_file_compacted_again_is_held_by_a_file_of_what_it_was_at_first(
+    spool: Path, out: Path
+) -> None:
+    content = made(spool, out)
+    path = out / "consol_feeds_trade_2026_01_22.h5"
+    compact(spool, TRADE, DAY, largest_rows=300)
+    assert len(batch_files(spool, TRADE, DAY)) == 2
+    compact(spool, TRADE, DAY, fewest_files=2)
+    (again,) = batch_files(spool, TRADE, DAY)
+    assert len(read_footer(again).replaces) == 32
+    assert [f.message for f in verify(path, spool).findings] == []
+    # Nor is what a compaction that died has left beside it a late one, to a file made of it.
+    assert made(spool, out) == content
+    first = [frames([[event(ts_event=OPEN + i, price=i / 7)] for i in range(20)])]
+    (left_over,) = write_batches(spool, first, ledger=False)
+    assert verify(path, spool).ok
+    assert "left over by a compaction" in retire(spool, out, TRADE, DAY).kept_because
+    assert compact(spool, TRADE, DAY).removed == [left_over.name]
+    assert retire(spool, out, TRADE, DAY).removed == [again.name]
+
+
+def test_compaction_takes_no_row_from_a_day_that_has_grown(spool: Path, out: Path) -> None:
+    made(spool, out)
+    late = frames([[event(ts_event=OPEN + 1000 + i)] for i in range(100)], "z", 10**5)
+    write_batches(spool, [late[i : i + 10] for i in range(0, 100, 10)], first_number=100)
+    for _ in range(2):
+        day = edc_pipeline.read(TRADE, DAY, data=out.parent)
+        assert (len(day), day.attrs["days"][str(DAY)]["state"]) == (700, "live")
+        compact(spool, TRADE, DAY)
+    (together,) = batch_files(spool, TRADE, DAY)
+    kept = retire(spool, out, TRADE, DAY).kept_because
+    assert f"came later and are not in the file: {together.name}" in kept
+    assert consolidate(spool, out, TRADE, DAY, rules={}, now_ns=LATER).certificate.rows == 700
