@@ -4,6 +4,9 @@ Exactly once. The ledger says up to which frame a collector's frames are in the 
 behind is read again from its journal, under its own name, connections and ordinals. A flush that
 was interrupted between its files and its ledger entry is done again over the same frames, so its
 files get the same names and replace themselves.
+
+A journal may be damaged. What of it is whole is recovered; the frames that can't be read any more
+are a gap of every feed that may have sent them, by their ordinals and their neighbours' times.
 """
 
 from __future__ import annotations
@@ -18,7 +21,13 @@ from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import retire_recovered
 from edc_pipeline.capture.journal.blocks import Frames, Line
-from edc_pipeline.capture.journal.reader import SegmentRead, read_collector
+from edc_pipeline.capture.journal.damage import Damage
+from edc_pipeline.capture.journal.reader import (
+    UNKNOWN,
+    SegmentRead,
+    lines_of_collector,
+    read_collector,
+)
 from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.durable_file import fsync_path
@@ -50,6 +59,8 @@ class Recovered:
     frames: int = 0  # that only the journal had
     events: int = 0
     torn: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    lost: int = 0  # frames that were durable and can't be read, as far as their number is known
     last_heard: int | None = None
 
 
@@ -88,14 +99,21 @@ class _Recovery:
         self._sessions = PastSessions()
         self._lines: dict[int, Line] = {}
         self._continuity: dict[Source, Continuity] = {}
+        self._known: dict[int, Line] = {}  # of all its connections that the journal names
+        self._last_read: tuple[int, int] | None = None  # the latest whole frame, and its time
+        self._damaged_behind: list[Damage] = []  # it
+        self._interrupted: tuple[int, int] | None = None  # a flush: its first frame and its last
+        self._written_at: int | None = None  # the latest segment
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
         flushed = self._ledger.flushed_frame(self._collector)
         # All in the spool already: it lived until its last flush at least. Its death, not this
         # moment, begins the gap until the next collector.
-        last_sign = self._ledger.last_sign_of(self._collector)
+        self._last_sign = self._ledger.last_sign_of(self._collector)
         self._interrupted_end = _interrupted_flush(self._spool, self._collector, flushed + 1)
+        if self._interrupted_end > flushed:
+            self._interrupted = flushed + 1, self._interrupted_end
         self._queues = Queues(first_frame=flushed + 1)
         self._ledger.collector_started(self._collector, self._clock())
         folder = journal_folder(self._spool, self._collector)
@@ -103,8 +121,9 @@ class _Recovery:
             self._take(segment)
         for continuity in self._continuity.values():
             self._queues.waiting.gaps += continuity.settle(None)
+        ended_at = self._tell_lost_end() or self._done.last_heard or self._last_sign
         self._flush()
-        ended_at = self._done.last_heard or last_sign or self._clock()
+        ended_at = ended_at or self._clock()
         self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
         keep_days = self._rules.raw_archive_days
         for segment in read_collector(folder):
@@ -114,9 +133,17 @@ class _Recovery:
         return self._done
 
     def _take(self, segment: SegmentRead) -> None:
-        if segment.torn:
-            self._done.torn.append(f"{segment.path.name}: {segment.torn}")
-            log.warning("journal of %s, %s", self._collector, self._done.torn[-1])
+        torn = [f"{segment.path.name}: {segment.torn}"] if segment.torn else []
+        damaged = [f"{segment.path.name}: {damage}" for damage in segment.damages]
+        for said in (*damaged, *torn):
+            log.warning("journal of %s, %s", self._collector, said)
+        self._done.torn += torn
+        self._done.damaged += damaged
+        self._known.update((n, line) for n, line in segment.lines.items() if line.name != UNKNOWN)
+        if segment.frames:
+            self._damaged_behind = []
+        self._damaged_behind += segment.damages_behind
+        self._written_at = segment.path.stat().st_mtime_ns
         for block in segment.frames:
             self._take_block(block, segment.lines)
         self._on_progress(self._done)
@@ -124,8 +151,13 @@ class _Recovery:
     def _take_block(self, block: Frames, lines: dict[int, Line]) -> None:
         expected = self._queues.waiting.last_frame + 1
         if block.first_frame > expected:
-            self._tell_hole(expected, block, lines)
+            self._tell_hole(expected, block)
+        elif self._last_read is not None and block.first_frame > self._last_read[0] + 1:
+            # What can't be read is in the spool, and the gaps of its numbers are told. Where they
+            # stood behind it is not known: they begin anew.
+            self._continuity.clear()
         rows = zip(block.received_at, block.lines, block.payloads, strict=True)
+        self._last_read = block.first_frame + len(block) - 1, block.received_at[-1]
         for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
             line = lines[number]
             source = Source(line.name, line.vendor, line.feed)
@@ -146,21 +178,56 @@ class _Recovery:
             if self._flush_is_due(frame):
                 self._flush()
 
-    def _tell_hole(self, expected: int, block: Frames, lines: dict[int, Line]) -> None:
+    def _tell_hole(self, expected: int, block: Frames) -> None:
         """Frames were durable once and can't be read any more: a gap, and no silence about it."""
-        missing = block.first_frame - expected
+        since = self._since()
         self._flush()
         self._queues = Queues(first_frame=block.first_frame)
-        until = block.received_at[0]
-        reason = f"the journal is damaged: {missing} frames of all feeds can't be read"
-        since = self._done.last_heard or until
-        for source in {Source(line.name, line.vendor, line.feed) for line in lines.values()}:
-            self._queues.waiting.gaps.append(
-                Gap(source, "", since, until, None, "unfillable", reason)
-            )
+        self._tell_lost(expected, block.first_frame - 1, since, block.received_at[0])
+
+    def _tell_lost_end(self) -> int | None:
+        """The same for the journal's end, where no whole frame follows. Returns until when the
+        collector may have received what is lost: no later than a segment was written."""
+        if self._ledger.has_stopped(self._collector):
+            return None  # all was in the spool: it drained, or we did, and did not archive it
+        expected = self._queues.waiting.last_frame + 1
+        last = max(expected - 1, self._interrupted_end)  # of that flush the journal had all
+        counted = True
+        for damage in self._damaged_behind:
+            counted = counted and damage.frames is not None
+            last = max(last, damage.frames[-1] if damage.frames else -1)
+        if last < expected and counted:
+            return None  # all in the spool
+        since, now = self._since(), self._clock()
+        until = max(since or 0, min(now, self._written_at or now))
+        self._tell_lost(expected, last if counted else None, since, until)
+        return until
+
+    def _since(self) -> int | None:
+        """When the frames that are missing from here on may have begun."""
+        return self._last_read[1] if self._last_read else self._last_sign
+
+    def _tell_lost(self, first: int, last: int | None, since: int | None, until: int) -> None:
+        known = self._known or lines_of_collector(self._spool, self._collector)
+        sources = {Source(line.name, line.vendor, line.feed) for line in known.values()}
+        missing = None if last is None else last - first + 1
+        self._done.lost += missing or 0
+        lost = (
+            f"frames from {first} on" if last is None else f"{missing} frames ({first} to {last})"
+        )
+        whose = " of all feeds" if len(sources) != 1 else ""
+        reason = f"the journal is damaged: {lost}{whose} can't be read"
+        log.error("collector %s: %s", self._collector, reason)
+        since = until if since is None else min(since, until)
+        size = missing if len(sources) == 1 else None
+        for source in sources or {Source(UNKNOWN, UNKNOWN, UNKNOWN)}:
+            gap = Gap(source, "", since, until, size, "unfillable", reason)
+            self._queues.waiting.gaps.append(gap)
 
     def _read(self, line: Line, payload: bytes, received_at: int) -> Reading:
         self._lines[line.number] = line
+        if line.name == UNKNOWN:
+            return quarantined("the journal is damaged where it said whose frame this is")
         session = self._sessions.of(line)
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
@@ -185,8 +252,9 @@ class _Recovery:
     def _flush(self) -> None:
         waiting = self._queues.take()
         if not waiting.empty:
-            if waiting.last_frame == self._interrupted_end:
-                _drop_other_readings(self._spool, self._collector, waiting)
+            if self._interrupted is not None:
+                _drop_other_readings(self._spool, self._collector, self._interrupted, waiting)
+                self._interrupted = None
             lines = self._lines.values()
             flush(self._spool, self._collector, waiting, self._clock(), lines)
 
@@ -199,17 +267,21 @@ def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
     return max((f[2] for f in found if f and f[:2] == (collector, first_frame)), default=-1)
 
 
-def _drop_other_readings(spool: Path, collector: str, redone: Waiting) -> None:
-    """Files of the interrupted flush that the same frames no longer give.
+def _drop_other_readings(
+    spool: Path, collector: str, interrupted: tuple[int, int], redone: Waiting
+) -> None:
+    """Files of the interrupted flush that its frames no longer give.
 
     A parser mended in between reads otherwise: the frame that it now reads would stay in
-    quarantine as well. The journal has the frames, so nothing is lost if we die here.
+    quarantine as well. So would all of them, under two names, where the journal is damaged since
+    and its frames come in parts. The journal has the frames, so nothing is lost if we die here.
     """
-    name = batch_name(collector, redone.first_frame, redone.last_frame)
+    name = batch_name(collector, *interrupted)
     there = {day_folder(spool, kind, day) / name for kind, day in days_in(spool)}
     there |= {quarantine_folder(spool, day) / name for day in quarantine_days(spool)}
-    there -= {day_folder(spool, kind, day) / name for kind, day in redone.rows}
-    there -= {quarantine_folder(spool, day) / name for day in redone.quarantine}
+    if interrupted == (redone.first_frame, redone.last_frame):
+        there -= {day_folder(spool, kind, day) / name for kind, day in redone.rows}
+        there -= {quarantine_folder(spool, day) / name for day in redone.quarantine}
     for path in filter(Path.exists, there):
         path.unlink()
         fsync_path(path.parent)

@@ -100,6 +100,13 @@ def _recover(settings: Settings) -> None:
             dead.events,
             dead.collector,
         )
+        if dead.damaged:
+            log.error(
+                "its journal is damaged in %d places, and %d frames are known to be lost: edc gaps;"
+                " the damaged bytes are kept (edc journal verify --archive)",
+                len(dead.damaged),
+                dead.lost,
+            )
     undo_unfinished_retry(settings.spool, time.time_ns())
 
 

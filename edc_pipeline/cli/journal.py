@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from edc_pipeline.cli import options
 from edc_pipeline.cli.options import FallsShort, WrongCall
+from edc_pipeline.spool.layout import DAMAGED
 
 if TYPE_CHECKING:
     from edc_pipeline.capture.journal.reader import SegmentRead
@@ -24,7 +26,8 @@ def journal() -> None:
     """List, show and check the journal's segments.
 
     A segment whose events are all in micro-batches is no longer among them: it went into the raw
-    archive, _raw/day=… in the spool, for as long as `raw_archive` says. --archive shows that.
+    archive, _raw/day=… in the spool, for as long as `raw_archive` says. --archive shows that, and
+    the damaged segments that were set aside in _raw/damaged; those stay until you remove them.
     """
 
 
@@ -38,10 +41,11 @@ def list_segments(config: Path | None, spool: Path | None, archive: bool, as_jso
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
     spool = spool or options.load_settings(config).spool
-    rows = [_told(read) for read in _segments(spool, archive=archive)]
+    reads = _segments(spool, archive=archive)
     if as_json:
-        _json(rows)
+        _json(map(_told, reads))
         return 0
+    rows = [(_told(read), _state(read)) for read in reads]
     if not rows:
         where = "in the raw archive" if archive else ": all that was received is in micro-batches"
         click.echo(f"no segments {where}".replace(" :", ":"))
@@ -49,20 +53,20 @@ def list_segments(config: Path | None, spool: Path | None, archive: bool, as_jso
     shown = terminal.table(
         "", "collector", "segment", "#first", "#last", "#frames", "#size", "state"
     )
-    for row in rows:
+    for row, state in rows:
         shown.add_row(
             row["collector"],
             row["segment"],
             *("–" if row[k] is None else f"{row[k]:,}" for k in ("first_frame", "last_frame")),
             f"{row['frames']:,}",
             terminal.size(row["bytes"]),
-            row["torn"] or "whole",
+            state,
         )
     terminal.show(shown)
     return 0
 
 
-@journal.command("verify", epilog="Example: edc journal verify; exit 1 if a segment is torn.")
+@journal.command("verify", epilog="Example: edc journal verify; exit 1 if a segment is damaged.")
 @options.config
 @_spool
 @_archive
@@ -71,31 +75,42 @@ def verify_segments(config: Path | None, spool: Path | None, archive: bool, as_j
     """Check every block of every segment, and that no ordinal is missing between them.
 
     The last segment of a collector that runs, or was killed, may end in a commit that was never
-    acknowledged; that is told and is no fault.
+    acknowledged; that is told and is no fault. Of damage it says in which bytes of which segment;
+    what is behind it is read all the same.
     """
-    reads = list(_segments(spool or options.load_settings(config).spool, archive=archive))
-    told = []
-    for number, read in enumerate(reads):
-        following = reads[number + 1] if number + 1 < len(reads) else None
-        if following is not None and _collector(following) != _collector(read):
-            following = None
-        name = f"{read.path.parent.name}/{read.path.name}"
-        if read.torn:
-            fault = archive or following is not None
-            told.append({"segment": name, "said": read.torn, "fault": fault})
-        if following is None or read.last_frame is None:
-            continue
-        if following.first_frame != read.last_frame + 1:
-            said = f"after frame {read.last_frame} comes {following.first_frame}"
-            told.append({"segment": name, "said": said, "fault": True})
+    told: list[dict[str, Any]] = []
+    segments = frames = 0
+    before: SegmentRead | None = None
+    for read in _segments(spool or options.load_settings(config).spool, archive=archive):
+        if before is not None:
+            told += _found_in(before, read, archive=archive)
+        segments, frames, before = segments + 1, frames + read.frame_count, read
+    if before is not None:
+        told += _found_in(before, None, archive=archive)
     if as_json:
         _json(told)
     else:
         for line in told:
             click.echo(f"{line['segment']}: {line['said']}")
-        frames = sum(read.frame_count for read in reads)
-        click.echo(f"{len(reads)} segments, {frames:,} frames whole")
+        click.echo(f"{segments} segments, {frames:,} frames whole")
     return 1 if any(line["fault"] for line in told) else 0
+
+
+def _found_in(
+    read: SegmentRead, following: SegmentRead | None, *, archive: bool
+) -> list[dict[str, Any]]:
+    aside = DAMAGED in (read.path.parent.name, following and following.path.parent.name)
+    if aside or (following is not None and _collector(following) != _collector(read)):
+        following = None
+    name = f"{read.path.parent.name}/{read.path.name}"
+    said = [(str(d), d.first_byte, True) for d in read.damages]
+    if read.torn:
+        said.append((read.torn, read.whole_bytes, archive or following is not None))
+    if following is not None and None not in (read.last_frame, following.first_frame):
+        last, first = read.last_frame or 0, following.first_frame or 0
+        if first != last + 1:
+            said.append((f"after frame {last} comes {first}", read.whole_bytes, True))
+    return [{"segment": name, "said": s, "offset": at, "fault": fault} for s, at, fault in said]
 
 
 @journal.command("cat", epilog="Example: edc journal cat SEGMENT.wal | edc decode --vendor tiingo")
@@ -130,6 +145,8 @@ def cat(segment: Path, as_json: bool) -> int:
                 "encoding": "text" if text is not None else "base64",
             }
             click.echo(msgspec.json.encode(told))
+    if read.damages:
+        raise FallsShort(f"{segment.name} is {'; '.join(map(str, read.damages))}")
     if read.torn:
         raise FallsShort(f"{segment.name} is torn: {read.torn}")
     return 0
@@ -144,8 +161,8 @@ def _as_line(payload: bytes) -> str | None:
     return text if text.isprintable() else None
 
 
-def _segments(spool: Path, *, archive: bool) -> Any:
-    from edc_pipeline.capture.journal.archive import read_archive  # noqa: PLC0415
+def _segments(spool: Path, *, archive: bool) -> Iterator[SegmentRead]:
+    from edc_pipeline.capture.journal.archive import read_archive, read_set_aside  # noqa: PLC0415
     from edc_pipeline.capture.journal.reader import read_collector  # noqa: PLC0415
     from edc_pipeline.spool.layout import journal_collectors, journal_folder  # noqa: PLC0415
 
@@ -153,15 +170,20 @@ def _segments(spool: Path, *, archive: bool) -> Any:
         raise WrongCall(f"there is no spool at {spool}")
     if archive:
         yield from read_archive(spool)
+        yield from read_set_aside(spool)
         return
     for collector in journal_collectors(spool):
         yield from read_collector(journal_folder(spool, collector))
 
 
 def _collector(read: SegmentRead) -> str:
-    """Whose: its connections' names begin with it."""
-    line = next(iter(read.lines.values()), None)
-    return line.connection.split("/")[0] if line else read.path.parent.name
+    from edc_pipeline.spool.layout import collector_of_segment  # noqa: PLC0415
+
+    return collector_of_segment(read.path)
+
+
+def _state(read: SegmentRead) -> str:
+    return "; ".join((*map(str, read.damages), *filter(None, [read.torn]))) or "whole"
 
 
 def _told(read: SegmentRead) -> dict[str, Any]:
@@ -174,6 +196,7 @@ def _told(read: SegmentRead) -> dict[str, Any]:
         "frames": read.frame_count,
         "bytes": read.whole_bytes,
         "torn": read.torn,
+        "damaged": [str(damage) for damage in read.damages],
     }
 
 

@@ -6,6 +6,7 @@
       _quarantine/day=2026-01-22/<collector>-<first frame>-<last frame>.parquet
       _journal/<collector>/<first frame>.wal
       _raw/day=2026-01-22/<collector>-<first frame>-<last frame>.wal
+          /damaged/<collector>-<first frame>.wal
       _ledger.sqlite
       _collector.lock
       _successor.lock
@@ -42,6 +43,7 @@ BUDGETS: Final = "_budgets.json"
 QUARANTINE: Final = "_quarantine"
 JOURNAL: Final = "_journal"
 RAW: Final = "_raw"
+DAMAGED: Final = "damaged"
 
 _NAME: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.parquet")
 
@@ -137,6 +139,34 @@ def raw_segments(spool: Path, day: dt.date | None = None) -> list[Path]:
     start, so this is the order in which they were received."""
     days = raw_days(spool) if day is None else [day]
     return [path for one in days for path in sorted(raw_folder(spool, one).glob("*.wal"))]
+
+
+def damaged_segment(spool: Path, collector: str, segment: Path) -> Path:
+    """Where a damaged segment is set aside that the raw archive does not take."""
+    return spool / RAW / DAMAGED / f"{collector}-{segment.name}"
+
+
+def damaged_segments(spool: Path) -> list[Path]:
+    return sorted((spool / RAW / DAMAGED).glob("*.wal"))
+
+
+def collector_of_segment(segment: Path) -> str:
+    """Whose, by its place: in the journal, in the raw archive, or set aside."""
+    if segment.parent.parent.name == JOURNAL:
+        return segment.parent.name
+    return segment.stem.rsplit("-", 1 if segment.parent.name == DAMAGED else 2)[0]
+
+
+def spool_of_segment(segment: Path) -> Path | None:
+    """None: it is in no spool."""
+    inside = segment.parent.parent.name in (JOURNAL, RAW)
+    return segment.parent.parent.parent if inside else None
+
+
+def segments_of(spool: Path, collector: str) -> list[Path]:
+    """All that are left of a collector's segments, in the journal and in the raw archive."""
+    kept = (p for p in raw_segments(spool) if collector_of_segment(p) == collector)
+    return [*segment_files(journal_folder(spool, collector)), *kept]
 
 
 def raw_days(spool: Path) -> list[dt.date]:

@@ -344,6 +344,11 @@ class Ledger:
         rows = self._rows(query, collector)
         return int(rows[0][0]) if rows else None
 
+    def has_stopped(self, collector: str) -> bool:
+        """Whether it came to its end, by itself or by recovery: all that it received is here."""
+        query = "SELECT 1 FROM collectors WHERE collector = ? AND stopped_at IS NOT NULL"
+        return bool(self._rows(query, collector))
+
     def last_heard(self) -> dict[Source, int]:
         """By feed, when the last collector that took it stopped, or flushed last (ns)."""
         return {

@@ -13,7 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from edc_pipeline.durable_file import fsync_path, make_durable_folder
-from edc_pipeline.spool.layout import raw_days, raw_folder, raw_segment_name, raw_segments
+from edc_pipeline.spool.layout import (
+    damaged_segment,
+    raw_days,
+    raw_folder,
+    raw_segment_name,
+    raw_segments,
+)
 
 
 def keep_segment(
@@ -21,6 +27,15 @@ def keep_segment(
 ) -> Path:
     """Move a sealed segment, whose first frame was received on `day`, into the archive."""
     path = raw_folder(spool, day) / raw_segment_name(collector, first_frame, last_frame)
+    return _move(segment, path)
+
+
+def set_segment_aside(spool: Path, collector: str, segment: Path) -> Path:
+    """Move a damaged segment to where no policy removes it."""
+    return _move(segment, damaged_segment(spool, collector, segment))
+
+
+def _move(segment: Path, path: Path) -> Path:
     make_durable_folder(path.parent)
     try:
         os.replace(segment, path)

@@ -276,7 +276,7 @@ def test_a_damaged_segment_is_a_gap_and_no_silence(tmp_path: Path) -> None:
     segments[2].write_bytes(damaged)
     (done,) = recover(tmp_path, RULES, lambda: NOON)
     assert done.frames == 5
-    assert len(done.torn) == 1
+    assert (len(done.damaged), done.torn, done.lost) == (1, [], 1)
     (gap,) = Ledger(tmp_path).gaps()
     assert gap.state == "unfillable"
     assert "1 frames" in gap.reason

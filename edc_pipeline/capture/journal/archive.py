@@ -12,8 +12,8 @@ from edc_pipeline.capture.journal.reader import SegmentRead, read_segment
 from edc_pipeline.capture.journal.writer import Segment
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.market_day import market_day
-from edc_pipeline.spool.layout import raw_segments
-from edc_pipeline.spool.raw_archive import keep_segment, retire_raw_segments
+from edc_pipeline.spool.layout import damaged_segments, raw_segments
+from edc_pipeline.spool.raw_archive import keep_segment, retire_raw_segments, set_segment_aside
 
 
 def retire_segment(spool: Path, collector: str, segment: Segment, *, keep_days: int) -> None:
@@ -28,9 +28,19 @@ def retire_segment(spool: Path, collector: str, segment: Segment, *, keep_days: 
 
 
 def retire_recovered(spool: Path, collector: str, read: SegmentRead, *, keep_days: int) -> None:
-    """The same for a dead collector's."""
+    """The same for a dead collector's. Damaged bytes are never removed here: they go into the
+    archive as they are or, where that takes none or no frame of the segment is whole, are set
+    aside."""
     if read.first_frame is None or read.last_frame is None:
-        read.path.unlink(missing_ok=True)
+        if read.damages:
+            fsync_path(read.path)
+            set_segment_aside(spool, collector, read.path)
+        else:
+            read.path.unlink(missing_ok=True)
+        return
+    if read.damages and not keep_days:
+        _settle(read.path, read.whole_bytes)
+        set_segment_aside(spool, collector, read.path)
         return
     frames = read.first_frame, read.last_frame
     segment = Segment(read.path, *frames, read.frames[0].received_at[0], read.whole_bytes)
@@ -38,8 +48,8 @@ def retire_recovered(spool: Path, collector: str, read: SegmentRead, *, keep_day
 
 
 def _settle(segment: Path, whole_bytes: int) -> None:
-    """Off with what is behind its last whole block, and all of it to the disk: the archive holds no
-    torn file. What a killed commit wrote may be in memory alone, and so may a former try's cut."""
+    """Off with what was never acknowledged, and all of it to the disk: the archive holds no torn
+    file. What a killed commit wrote may be in memory alone, and so may a former try's cut."""
     with suppress(FileNotFoundError):  # moved already, by a try that got no further
         if segment.stat().st_size > whole_bytes:
             os.truncate(segment, whole_bytes)
@@ -57,3 +67,8 @@ def read_archive(spool: Path, day: dt.date | None = None) -> Iterator[SegmentRea
     """
     for path in raw_segments(spool, day):
         yield read_segment(path)
+
+
+def read_set_aside(spool: Path) -> Iterator[SegmentRead]:
+    """Damaged segments that are not in the archive."""
+    return map(read_segment, damaged_segments(spool))

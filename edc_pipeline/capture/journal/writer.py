@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +34,8 @@ _FORGET: Final = 0.95
 # A block's frames at the most: 20,000 a second give 1,000 in 50 ms; a flood is cut into several.
 _BLOCK_FRAMES: Final = 65_536
 _BLOCK_BYTES: Final = 32 << 20
+# Of a line in a segment, each in another commit: without it the frames behind it say nothing.
+_LINE_COPIES: Final = 2
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class Journal:
         self._unwritten_bytes = 0
         self._day_end = 0  # of the latest frame's day
         self._lines: list[Line] = []
-        self._lines_written: set[int] = set()  # in the open segment
+        self._lines_written: Counter[int] = Counter()  # in the open segment
         self._file: _OpenSegment | None = None
         self._sealed: list[Segment] = []
         self._committing = asyncio.Lock()
@@ -270,7 +272,8 @@ class Journal:
             self._open_segment(taken[0])
         file = self._file
         assert file is not None
-        lines = {line for queued in taken for _, line, _ in queued.reads.told} - self._lines_written
+        lines = {line for queued in taken for _, line, _ in queued.reads.told}
+        lines = {line for line in lines if self._lines_written[line] < _LINE_COPIES}
         blocks = [encode_line(self._lines[n]) for n in sorted(lines)]
         blocks += [queued.reads.encode(queued.first_frame) for queued in taken]
         try:
@@ -280,7 +283,7 @@ class Journal:
             # at its last durable byte, and the frames go into a new one.
             self._abandon(file)
             raise
-        self._lines_written |= lines
+        self._lines_written.update(lines)
         self.figures.bytes_written += sum(map(len, blocks))
         took_s = time.monotonic() - began
         self._write_s = max(took_s, self._write_s * _FORGET)
@@ -299,7 +302,7 @@ class Journal:
             raise
         opened_s, received_at = time.monotonic(), first.reads.told[0][0]
         self._file = _OpenSegment(path, descriptor, first.first_frame, received_at, opened_s)
-        self._lines_written = set()
+        self._lines_written.clear()
 
     def _abandon(self, file: _OpenSegment) -> None:
         self._file = None
