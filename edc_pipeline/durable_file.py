@@ -21,7 +21,7 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
 
     A reader sees the former file or the new one, never a part; after a power cut as well.
     """
-    with _named(path):
+    with named(path):
         make_durable_folder(path.parent)
         temporary = temporary_beside(path)
         try:
@@ -37,7 +37,7 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """The same without an fsync, for what is no record: after a power cut it may be gone."""
-    with _named(path):
+    with named(path):
         temporary = temporary_beside(path)
         try:
             temporary.write_bytes(data)
@@ -49,7 +49,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """A refused write or fsync does not say of which file."""
     try:
         yield

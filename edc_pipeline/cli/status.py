@@ -46,6 +46,7 @@ def status(config: Path | None, days: int, watch: float | None, as_json: bool) -
 
 
 _STALE_NS = 30_000_000_000
+_FULL_BYTES = 1 << 20
 
 
 def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
         "held": held,
         "owner": owner,
         "collector": said,
-        "problem": problem,
+        "problem": "; ".join(filter(None, [problem, _disk_is_full(spool)])),
         "open_gaps": open_gaps,
         "gaps_today": gaps,
         "days": rows,
@@ -108,6 +109,19 @@ def _said(spool: Path) -> tuple[dict[str, Any] | None, str]:
         return None, ""
     remedy = "a collector that runs writes it anew every 2 s; else remove it"
     return None, f"{spool / STATUS} is damaged: {why}; {remedy}"
+
+
+def _disk_is_full(spool: Path) -> str:
+    """For ourselves: a collector that started on a full disk has no room to say so."""
+    import shutil  # noqa: PLC0415
+
+    from edc_pipeline.cli import terminal  # noqa: PLC0415
+
+    try:
+        free = shutil.disk_usage(spool).free
+    except OSError:  # no spool yet
+        return ""
+    return f"the disk of {spool} is full: {terminal.size(free)} free" if free < _FULL_BYTES else ""
 
 
 def _daily(path: Path, spool: Path) -> dict[str, Any]:

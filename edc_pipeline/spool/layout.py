@@ -12,6 +12,7 @@
       _successor.lock
       _retry.lock
       _status.json
+      ._status.json.1, ._status.json.2
       _shapes.json
       _budgets.json
 
@@ -36,6 +37,7 @@ LOCK: Final = "_collector.lock"
 SUCCESSOR: Final = "_successor.lock"
 RETRY_LOCK: Final = "_retry.lock"
 STATUS: Final = "_status.json"
+STATUS_ROOM: Final = f".{STATUS}.1", f".{STATUS}.2"  # see `spool.status`
 DELIVERED: Final = "_delivered.msgpack"  # webhook deliveries of late, lest they count twice
 SHAPES: Final = "_shapes.json"
 RETIRED: Final = "_retired.json"  # in the folder of a day
