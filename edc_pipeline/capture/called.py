@@ -313,7 +313,8 @@ class CalledFeed:
     def _kept(self, body: bytes) -> bytes:
         """The body without the secret, where that stands in it: no file may hold one."""
         secret = self._secret.encode()
-        return body.replace(secret, b"*" * len(secret))
+        body = body.replace(secret, b"*" * len(secret))  # however short
+        return self._state.hidden.in_frame(body)
 
     async def _once(self, durable: asyncio.Future[None]) -> Answer:
         # `wait` leaves it be when the caller hangs up: another may wait for the same.

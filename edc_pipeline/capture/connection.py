@@ -166,7 +166,7 @@ class FeedConnection:
         assert self.session is not None
         assert self.line is not None
         self.heard_at = received_at
-        payloads = self.state.frames_without_key(payloads)
+        payloads = self.state.hidden.in_frames(payloads)
         heard = self.host.take(
             self.state, self.line, self.session, payloads, received_at, self.read_many
         )
@@ -190,7 +190,7 @@ class FeedConnection:
 
     def closed(self, reason: str) -> None:
         stood, self.session = self.session is not None, None
-        reason, self.reconnect = self.state.without_key(self.reconnect or reason), ""
+        reason, self.reconnect = self.state.hidden.in_words(self.reconnect or reason), ""
         self.standing_since_s = None
         self.ending.clear()
         if stood and self.line is not None:

@@ -20,6 +20,7 @@ from edc_pipeline.capture.live import Live
 from edc_pipeline.capture.number_gaps import MOST_AT_ONCE, NumberGaps
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.events import EventType
+from edc_pipeline.hidden_key import HiddenKey
 from edc_pipeline.settings import SIMULATED_KEY
 from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
 from edc_pipeline.transports.contract import Heard, together
@@ -38,7 +39,6 @@ _MANY: Final = 8
 # by one they hold the loop for 70 to 90 ms, together for 5 to 7. A frame of that length with a
 # single event would cost 40 µs instead of 10; none is known.
 _LARGE: Final = 8 << 10
-_SHORTEST_KEY: Final = 6  # characters; every shorter one is part of many a word
 _AT_PEACE: Final = frozenset({"heartbeat", "acknowledged", "not_wanted", "unchanged", "notice"})
 _LOGGED_GAPS: Final = 20  # of one flush; the ledger has them all
 
@@ -57,8 +57,7 @@ class FeedState:
     last_frame_at: int | None = None
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
-    # What a vendor may say and nobody else must; see `hide`.
-    hidden: tuple[str, ...] = field(default=(), repr=False)
+    hidden: HiddenKey = field(default_factory=HiddenKey, repr=False)
     gave_up: str = ""
     removed: bool = False  # from feeds.yaml, while capture ran
     # By the number of the shard, where the feed's symbols are shared out over connections; else 0.
@@ -97,22 +96,8 @@ class FeedState:
 
     def hide(self, key: str) -> None:
         """A vendor may say the key that it refuses, or a part; logs, reports and files must not."""
-        parts = {key, *key.split(":")} - {SIMULATED_KEY}
-        self.hidden = tuple(part for part in parts if len(part) >= _SHORTEST_KEY)
-
-    def without_key(self, words: str) -> str:
-        for part in self.hidden:
-            words = words.replace(part, "<key>")
-        return words
-
-    def frames_without_key(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
-        """Starred out, at the same length. 20 ns a frame to see that nearly none bears it."""
-        joined = b"".join(payloads) if self.hidden else b""
-        for part in self.hidden:
-            key = part.encode()
-            if key in joined:
-                payloads = [payload.replace(key, b"*" * len(key)) for payload in payloads]
-        return payloads
+        if key != self.hidden.key:
+            self.hidden = HiddenKey(key, but=SIMULATED_KEY)
 
     @property
     def word(self) -> str:
@@ -241,6 +226,8 @@ class Intake:
         received_at: int,
     ) -> Heard:
         reading = self._admission.read(session, payload, received_at)
+        if reading.faults:  # they tell what stood in the frame, decoded
+            reading.faults = [state.hidden.in_words(fault) for fault in reading.faults]
         if state.continuity.concerns(line):
             self.tell(state, state.continuity.hear(line, reading, received_at))
         self._queues.put(frame, state.source, line.connection, reading, payload, received_at)
@@ -349,7 +336,7 @@ def _bears_the_vendors_time(found: Columns) -> bool:
 
 def tell_problem(state: FeedState, said: Control, replies: Sequence[str]) -> Heard:
     """The vendor refused something: an alarm in every case, the end of the feed in one."""
-    name, detail = state.source.name, state.without_key(said.detail)
+    name, detail = state.source.name, state.hidden.in_words(said.detail)
     match said.kind:
         case "fatal":
             log.error("%s: refused for good: %s", name, detail)

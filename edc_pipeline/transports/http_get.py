@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,14 +19,12 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from edc_pipeline import __version__
+from edc_pipeline.hidden_key import HiddenKey
 from edc_pipeline.transports.retry_after import wait_asked_s
 
 # A daily quota may ask for so much; what asks for more is asked again tomorrow.
 LONGEST_RETRY_AFTER_S: Final = 86_400.0
 _CHUNK: Final = 1 << 16
-# A key shorter than this ("demo") is a word that a body may hold for other reasons.
-_LEAST_SECRET: Final = 8
-_HIDDEN: Final = b"***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +131,12 @@ async def _body(response: aiohttp.ClientResponse, at_most: int) -> bytes:
 def _without(secret: str, body: bytes) -> bytes:
     """Some vendors write the key into their refusals (Alpha Vantage: "We have detected your API
     key as …"); the body goes to the disk."""
-    if len(secret) < _LEAST_SECRET or secret.encode() not in body:
-        return body
-    return body.replace(secret.encode(), _HIDDEN)
+    return _hidden(secret).in_frame(body)
+
+
+@lru_cache(maxsize=64)
+def _hidden(secret: str) -> HiddenKey:
+    return HiddenKey(secret)
 
 
 def _proxy_for(url: str) -> str | None:

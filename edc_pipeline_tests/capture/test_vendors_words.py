@@ -4,8 +4,11 @@ into a log."""
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import logging
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -13,7 +16,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.journal.archive import read_archive
 from edc_pipeline.settings import load
-from edc_pipeline_tests.capture.test_collector import run
+from edc_pipeline.spool.layout import quarantine_days
+from edc_pipeline.spool.quarantine import read_quarantine
+from edc_pipeline_tests.capture.test_collector import run, until
 
 KEY = "hush-5e1a-finnhub"
 
@@ -60,5 +65,64 @@ def test_a_key_that_a_vendor_echoes_is_in_no_file_and_no_log(
             assert KEY not in told
             assert "\x1b" not in told
             assert "\nFAKE LOG LINE" not in told
+
+    run(scenario)
+
+
+def test_no_spelling_of_a_key_is_in_a_file_a_log_or_a_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Quotes, signs of addresses and of base64; in refusals, in what is no message, and in a
+    message's fields."""
+    caplog.set_level(logging.INFO)
+    key = 'hush"5e/1a+x=finn'
+    ways = [
+        json.dumps(key)[1:-1],
+        quote(key, safe=""),
+        base64.b64encode(key.encode()).decode(),
+    ]
+    frames = [f'{{"type":"error","msg":"bad {way}"}}' for way in ways]
+    frames += [f'{{"type":"{way}"}}' for way in ways]
+    frames += [f'{{"type":"trade","data":[{{"s":"{way}","p":"x","t":1,"v":1}}]}}' for way in ways]
+    frames += [f"rubbish {way}" for way in (key, *ways)]
+
+    async def echo(connection: ServerConnection) -> None:
+        for frame in frames:
+            await connection.send(frame)
+        await connection.wait_closed()
+
+    async def scenario() -> None:
+        async with serve(echo, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            config = tmp_path / "feeds.yaml"
+            config.write_text(
+                f"data_dir: {tmp_path}/data\n"
+                "feeds:\n  a: {vendor: finnhub, feed: trades, symbols: [AAPL],"
+                f" url: 'ws://127.0.0.1:{port}/'}}\n"
+            )
+            settings = load(config, {"EDC_FINNHUB_TOKEN": key})
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            await until(lambda: collector.report().feeds[0].frames == len(frames))
+            report = collector.report()
+            stop.set()
+            await capturing
+            kept = [
+                frame
+                for day in quarantine_days(settings.spool)
+                for frame in read_quarantine(settings.spool, day)
+            ]
+            stored = [
+                bytes(payload).decode()
+                for read in read_archive(settings.spool)
+                for block in read.frames
+                for payload in block.payloads
+            ]
+        assert len(stored) == len(frames)
+        assert len(kept) > len(ways)
+        told = [caplog.text, str(report), *stored]
+        told += [f"{frame.reason} {frame.payload.decode()}" for frame in kept]
+        for words in told:
+            assert not [way for way in (key, *ways) if way.lower() in words.lower()], words
 
     run(scenario)
