@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -50,6 +51,7 @@ class Place:
     # Where the vendor allows so many connections and no more: whether one more may be made.
     has_room: Callable[[], bool] = lambda: True
     held: list[_Held] = field(default_factory=list)  # the latest last; two while handed over
+    handed_over_s: float = -math.inf  # when the latest was begun for that
     # A connection's name is its own: what one delivers again must be told from what is new.
     names: Iterator[int] = field(default_factory=itertools.count)
 
@@ -122,9 +124,10 @@ async def hold(host: PlaceHost, place: Place, lines: list[WatchedLine]) -> None:
                 await current.task  # it ends by itself when its vendor refused for good
             if place.stop.is_set():
                 break
-            is_due = _is_due(current.connection)
+            is_due = _is_due(place, current.connection)
             current.connection.ending.clear()  # without room for a second one, it ends as any does
             if is_due and place.has_room():
+                place.handed_over_s = time.monotonic()
                 log.info("%s: a new connection before the vendor ends this", place.name)
                 _begin(host, place, lines)
                 await _until_delivers(place, current)
@@ -218,10 +221,10 @@ def _look_again_s(connection: FeedConnection) -> float | None:
     return step_s if due_s is None or due_s <= 0 else due_s
 
 
-def _is_due(connection: FeedConnection) -> bool:
-    if connection.ending.is_set() and connection.standing_since_s is not None:
+def _is_due(place: Place, connection: FeedConnection) -> bool:
+    if connection.ending.is_set():
         # A vendor that says so on each new connection must not be stormed: it ends as any does.
-        return time.monotonic() - connection.standing_since_s >= SETTLED_S
+        return time.monotonic() - place.handed_over_s >= SETTLED_S
     due_s = _due_in_s(connection)
     return due_s is not None and due_s <= 0
 

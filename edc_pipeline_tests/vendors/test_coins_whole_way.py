@@ -297,3 +297,22 @@ def test_a_server_that_says_it_will_shut_down_is_left_in_time(tmp_path: Path) ->
             assert nothing_is_missing(settings)
 
     run(scenario)
+
+
+def test_a_server_that_says_so_on_each_connection_is_not_stormed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        config = ExchangeConfig(vendor="binance", symbols=COINS, rate=4_000.0)
+        async with Exchange(config) as exchange:
+            settings = settings_for(TRADES[0], exchange, tmp_path)
+            collector, stop = Collector(settings, "c1"), asyncio.Event()
+            capturing = asyncio.create_task(collector.run(stop))
+            for _ in range(100):
+                for connection in exchange._audience.present.values():
+                    connection.reply(Reply("info", '{"e":"serverShutdown","E":1790000000118}'))
+                await asyncio.sleep(0.02)
+            await until(lambda: exchange.truth.connections["spot"] == 2)
+            stop.set()
+            await capturing
+            assert exchange.truth.connections["spot"] == 2
+
+    run(scenario)
