@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edc_pipeline.consolidation.balance import imbalances
 from edc_pipeline.consolidation.certificate import (
     Certificate,
@@ -21,6 +23,7 @@ from edc_pipeline.consolidation.certificate import (
 from edc_pipeline.consolidation.findings import Verification
 from edc_pipeline.consolidation.h5_read import StoredTable, open_daily, table_in
 from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS
+from edc_pipeline.consolidation.near_duplicates import near_duplicates
 from edc_pipeline.consolidation.read_back import index_fault, some_stamps
 from edc_pipeline.consolidation.rows_verified import RowsSeen, read_rows
 from edc_pipeline.consolidation.seal import broken_seal
@@ -46,7 +49,9 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
             rows = read_rows(table_in(file, found.certificate.event_type), found)
             if rows is not None:
                 _check_counts(rows, found.certificate, found)
-                _check_lists(file, rows, found.certificate, found)
+                near = _check_lists(file, rows, found.certificate, found)
+        if rows is not None:
+            _check_near(path, near, rows.count, found.certificate, found)
     except NoCertificate as error:
         found.error("certificate", str(error))
         return found
@@ -90,19 +95,48 @@ def _check_counts(rows: RowsSeen, certificate: Certificate, found: Verification)
             found.error("counts", f"{name}: {fact} in the table, {certified} in the certificate")
 
 
-def _check_lists(file: Any, rows: RowsSeen, certificate: Certificate, found: Verification) -> None:
-    """The lists beside the table: where each symbol's rows are, and the near duplicates."""
+def _check_lists(file: Any, rows: RowsSeen, certificate: Certificate, found: Verification) -> Any:
+    """The lists beside the table: where each symbol's rows are; that of near duplicates is given
+    back, None where the file is older than it."""
     if certificate.certificate_version < 2:
-        return
+        return None
     listed = {bytes(name): (int(n), int(first)) for name, n, first in file[SYMBOLS][()].tolist()}
     if listed != rows.symbols:
         found.error("counts", "the list of symbols does not agree with the table")
-    near = len(file[NEAR_DUPLICATES]) if NEAR_DUPLICATES in file else 0
-    if bool(near) != bool(certificate.near_duplicates) or near < certificate.near_duplicates:
+    return file[NEAR_DUPLICATES][()] if NEAR_DUPLICATES in file else np.empty(0, np.int64)
+
+
+def _check_near(
+    path: Path, listed: Any, rows: int, certificate: Certificate, found: Verification
+) -> None:
+    """Each row listed as a near duplicate is looked at, and has to bear the id of another one that
+    is listed; together they have to be as many as were counted, of each feed."""
+    if listed is None:
+        return
+    if listed.dtype != np.int64 or listed.ndim != 1:
+        found.error("counts", "the list of near duplicates is no list of rows")
+        return
+    ordered = bool(np.all(listed[1:] > listed[:-1]))
+    if len(listed) and not (ordered and listed[0] >= 0 and listed[-1] < rows):
         found.error(
             "counts",
-            f"{near} rows are listed as near duplicates, the certificate counts"
-            f" {certificate.near_duplicates}",
+            f"the list of near duplicates does not name rows of the {rows} in the table, in order",
+        )
+        return
+    with StoredTable(path, certificate.event_type) as table:
+        are, more = near_duplicates(table, listed)
+    if len(alone := np.setdiff1d(listed, are)):
+        found.error(
+            "counts",
+            f"row {alone[0]} is listed as a near duplicate, and no other that is listed has its id",
+        )
+    if {f"{vendor}/{feed}": n for (vendor, feed), n in more.items()} != {
+        feed: n.near_duplicates for feed, n in certificate.feeds.items() if n.near_duplicates
+    }:
+        found.error(
+            "counts",
+            f"{len(listed)} rows are listed as near duplicates, {more.total()} beyond the first of"
+            f" their id; the certificate counts {certificate.near_duplicates}",
         )
 
 

@@ -16,6 +16,8 @@ import tables
 from edc_pipeline.consolidation import (
     Certificate,
     NoCertificate,
+    Order,
+    Rules,
     consolidate,
     read_certificate,
     summary,
@@ -27,6 +29,7 @@ from edc_pipeline.consolidation.layout import text_columns
 from edc_pipeline.consolidation.read_back import index_fault
 from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
+from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches
 
 
@@ -139,6 +142,52 @@ def test_counts(path: Path) -> None:
     words = said(path)
     assert "counts: rows: 98 in the table, 100 in the certificate" in words
     assert "counts: rows by feed" in words
+
+
+@pytest.mark.parametrize("order", ["time", "symbol"])
+def test_which_rows_are_near_duplicates_is_looked_at(
+    spool: Path, tmp_path: Path, order: Order
+) -> None:
+    rules: Rules = {("acme", "tape", "trade"): IdentityRule("id", "id")}
+    ids = [7 if i in (10, 30) else 9 if i in (20, 40, 60) else 1000 + i for i in range(100)]
+    write_batches(
+        spool,
+        [
+            frames(
+                [
+                    [event(ts_event=OPEN + i, event_id=str(n), symbol=f"S{n % 2}", price=float(i))]
+                    for i, n in enumerate(ids)
+                ]
+            )
+        ],
+    )
+    made = consolidate(spool, tmp_path, "trade", DAY, rules=rules, order=order)
+    assert made.certificate.near_duplicates == 3
+    assert said(made.path) == ""
+    with h5py.File(made.path) as file:
+        listed = file["near_duplicates"][()]
+    assert len(listed) == 5
+    other = next(row for row in range(100) if row not in listed)
+    forged = [
+        (np.sort([*listed[1:], other]), "is listed as a near duplicate, and no other that is"),
+        (listed[::-1], "does not name rows of the 100 in the table"),
+        ([*listed[:-1], 100], "does not name rows of the 100 in the table"),
+        (listed.astype("f8"), "is no list of rows"),
+        (listed[:0], "0 rows are listed as near duplicates"),
+    ]
+    with h5py.File(made.path) as file:
+        of = file["trade/table"]["event_id"]
+    of_9 = [row for row in listed if of[row] == b"9"]
+    forged.append((of_9, "3 rows are listed as near duplicates, 2 beyond the first of their id"))
+    for rows, says in forged:
+        image = made.path.read_bytes()
+        made.path.write_bytes(image[:-SEAL_BYTES])
+        with h5py.File(made.path, "a") as file:
+            del file["near_duplicates"]
+            file["near_duplicates"] = np.asarray(rows)
+        seal(made.path)
+        assert says in said(made.path)
+        made.path.write_bytes(image)
 
 
 def test_a_certificate_that_does_not_add_up(path: Path) -> None:
