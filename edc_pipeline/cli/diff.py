@@ -26,20 +26,19 @@ if TYPE_CHECKING:
 def diff(former: Path, new: Path, symbols: int, as_json: bool) -> None:
     """Tell what the daily file NEW says that FORMER does not: rows added, removed and changed.
 
-    By symbol and by cause. Exit 0: they say the same; 1: they differ.
+    By symbol and by cause, whatever the order of their rows. Exit 0: they say the same; 1: they
+    differ; 2: they can't be compared, since one is no daily file, or of another day or type.
     """
     import msgspec  # noqa: PLC0415
 
-    from edc_pipeline.cli.options import FallsShort, WrongCall  # noqa: PLC0415
+    from edc_pipeline.cli.options import WrongCall  # noqa: PLC0415
     from edc_pipeline.consolidation import NoCertificate, difference  # noqa: PLC0415
     from edc_pipeline.consolidation.difference import NotComparable  # noqa: PLC0415
 
     try:
         found = difference(former, new)
-    except NotComparable as error:
+    except (NotComparable, NoCertificate) as error:
         raise WrongCall(str(error)) from None
-    except NoCertificate as error:
-        raise FallsShort(str(error)) from None
     except KeyboardInterrupt:
         sys.exit(130)
     with suppress(BrokenPipeError):  # the verdict stands, whoever reads it

@@ -3,11 +3,12 @@
 Two rows are the same when they are equal in all that the vendor said and in `occurrence`; they are
 changed when such rows differ in how they came to us (`created_at`, `origin`, `status`), or when
 rows of one vendor's id differ in what was said. Both files are read in stretches of time, so that
-two days of any size can be compared.
+two files of any size can be compared; one in the order of symbols goes over the disk for that.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,14 @@ import polars as pl
 
 from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import StoredTable
+from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.rows import Array
 from edc_pipeline.consolidation.same_rows import SameRows
 from edc_pipeline.consolidation.words import factorized
 from edc_pipeline.events import COLUMNS, EventType
 
 _STRETCH_CHUNKS: Final = 16
+_ONE_OF: Final = 64  # stamps looked at, to cut a day into spans of as many rows
 _EXAMPLES: Final = 10
 _HOW_IT_CAME: Final = ("ts_event", "created_at", "origin", "status")
 _ID: Final = ("vendor", "feed", "symbol", "venue", "event_id")
@@ -73,15 +76,22 @@ def difference(former: Path, new: Path) -> Difference:
         raise NotComparable(
             f"{former} holds {a.event_type} of {a.day}, {new} {b.event_type} of {b.day}"
         )
-    if a.order != "time" or b.order != "time":
-        raise NotComparable("only files in the order of time can be compared (`order: time`)")
     found = Difference(event_type=a.event_type, day=b.day, rows=(a.rows, b.rows))
     found.causes = causes(a, b)
     if a.content_hash == b.content_hash:
         return found
-    with StoredTable(former, a.event_type) as first, StoredTable(new, b.event_type) as second:
-        for left, right in _stretches(first, second, _wide_enough(first.dtype, second.dtype)):
-            _compare(left, right, found)
+    with (
+        StoredTable(former, a.event_type) as first,
+        StoredTable(new, b.event_type) as second,
+        tempfile.TemporaryDirectory(prefix="edc-diff-") as scratch,
+    ):
+        dtype = _wide_enough(first.dtype, second.dtype)
+        left, right = (
+            _Rows(table, dtype, None if of.order == "time" else Path(scratch) / name)
+            for table, of, name in ((first, a, "former"), (second, b, "new"))
+        )
+        for before, after in _stretches(left, right):
+            _compare(before, after, found)
     found.by_symbol = dict(sorted(found.by_symbol.items(), key=lambda s: (-_total(s[1]), s[0])))
     return found
 
@@ -106,6 +116,8 @@ def causes(a: Certificate, b: Certificate) -> list[str]:
         was, now = a.feeds[feed], b.feeds[feed]
         if was.identity != now.identity:
             told.append(f"{feed}: identity by {was.identity} before, by {now.identity} now")
+    if a.order != b.order:
+        told.append(f"in the order of {a.order} before, of {b.order} now")
     if a.code_version != b.code_version:
         told.append(f"made by version {a.code_version} and by {b.code_version}")
     return told
@@ -116,11 +128,8 @@ def _wide_enough(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype([(n, max(a[n], b[n], key=lambda d: d.itemsize)) for n in a.names or ()])
 
 
-def _stretches(
-    first: StoredTable, second: StoredTable, dtype: np.dtype[Any]
-) -> Iterator[tuple[Array, Array]]:
+def _stretches(left: _Rows, right: _Rows) -> Iterator[tuple[Array, Array]]:
     """The rows of both of the same stretch of time, with the number of the row as `index`."""
-    left, right = _Rows(first, dtype), _Rows(second, dtype)
     while (until := left.next_edge()) is not None:
         yield left.before(until), right.before(until)
     yield left.before(None), right.before(None)
@@ -129,8 +138,9 @@ def _stretches(
 class _Rows:
     """A table given out in order of time, up to an instant."""
 
-    def __init__(self, table: StoredTable, dtype: np.dtype[Any]) -> None:
-        self._blocks = table.each(lambda _chunk, block: block.astype(dtype))
+    def __init__(self, table: StoredTable, dtype: np.dtype[Any], scratch: Path | None) -> None:
+        blocks = table.each(lambda _chunk, block: block.astype(dtype))
+        self._blocks = blocks if scratch is None else _in_time(table, blocks, dtype, scratch)
         self._held: Array = np.empty(0, dtype)
 
     def _more(self) -> bool:
@@ -157,6 +167,30 @@ class _Rows:
             cut = int(np.searchsorted(self._held["ts_event"], until))
         given, self._held = self._held[:cut], self._held[cut:]
         return given
+
+
+def _in_time(
+    table: StoredTable, blocks: Iterator[Array], dtype: np.dtype[Any], scratch: Path
+) -> Iterator[Array]:
+    """Rows in another order, dealt out over spans of time on the disk, then span by span."""
+    some = list(table.each(lambda _chunk, block: block["ts_event"][::_ONE_OF].copy()))
+    sample = np.sort(np.concatenate([*some, np.empty(0, np.int64)]))
+    spans = -(-table.rows // (_STRETCH_CHUNKS * CHUNK_ROWS))
+    edges = sample[np.linspace(0, len(sample), spans, endpoint=False).astype(int)[1:]]
+    scratch.mkdir()
+    for block in blocks:
+        span = np.searchsorted(edges, block["ts_event"], side="right")
+        for number in np.unique(span).tolist():
+            with (scratch / str(number)).open("ab") as file:
+                file.write(block[span == number].tobytes())
+    for number in range(spans):
+        path = scratch / str(number)
+        if path.exists():
+            rows = np.fromfile(path, dtype)
+            path.unlink()
+            rows = rows[np.argsort(rows["ts_event"], kind="stable")]
+            for start in range(0, len(rows), CHUNK_ROWS):
+                yield rows[start : start + CHUNK_ROWS]
 
 
 def _compare(left: Array, right: Array, found: Difference) -> None:

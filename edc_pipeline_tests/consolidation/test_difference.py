@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from edc_pipeline.cli.diff import diff
-from edc_pipeline.consolidation import consolidate, difference
+from edc_pipeline.consolidation import Order, consolidate, difference
 from edc_pipeline.consolidation.difference import NotComparable
 from edc_pipeline.consolidation.names import version_files
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
@@ -101,4 +102,35 @@ def test_files_that_cannot_be_compared(spool: Path, out: Path, tmp_path: Path) -
     assert CliRunner().invoke(diff, [str(path), str(other)]).exit_code == 2
     foreign = tmp_path / "x.h5"
     foreign.write_bytes(b"no")
-    assert CliRunner().invoke(diff, [str(path), str(foreign)]).exit_code == 1
+    # As `diff` itself has it: 1 says that they differ, and nothing else does.
+    called = CliRunner().invoke(diff, [str(path), str(foreign)])
+    assert called.exit_code == 2
+    assert "x.h5: no seal at its end" in called.output
+
+
+@pytest.mark.parametrize("orders", [("time", "symbol"), ("symbol", "time"), ("symbol", "symbol")])
+def test_in_whichever_order_rows_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: tuple[Order, Order]
+) -> None:
+    """In several spans."""
+    # By its full name: the package's `difference` is the function.
+    module = sys.modules["edc_pipeline.consolidation.difference"]
+    monkeypatch.setattr(module, "_STRETCH_CHUNKS", 1)
+    rows = day(60_000)
+    out = tmp_path / "daily"
+    write_batches(tmp_path / "a", [rows])
+    write_batches(tmp_path / "b", [[r for i, r in enumerate(rows) if i not in (3, 59_999)]])
+    files = {
+        (spool, order): consolidate(
+            tmp_path / spool, out / spool / order, "trade", DAY, rules={}, order=order
+        ).path
+        for spool in "ab"
+        for order in orders
+    }
+    found = difference(files["a", orders[0]], files["b", orders[1]])
+    assert (found.added, found.removed, found.changed) == (0, 2, 0)
+    assert sorted(e.ts_event for e in found.examples) == [OPEN + 3 * 10**6, OPEN + 59_999 * 10**6]
+    same = difference(files["a", orders[0]], files["a", orders[1]])
+    assert same.same
+    told = f"in the order of {orders[0]} before, of {orders[1]} now"
+    assert (told in same.causes) == (orders[0] != orders[1])
