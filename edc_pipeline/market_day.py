@@ -37,13 +37,21 @@ def day_bounds(day: dt.date) -> tuple[int, int]:
 
 
 def parse_day(text: str) -> dt.date:
-    """`2026-01-22` → date; anything else is a ValueError that says what was wanted."""
+    """`2026-01-22` → date; anything else is a ValueError that says what was wanted, and so is a day
+    whose bounds int64 nanoseconds can't tell."""
     try:
         day = dt.date.fromisoformat(text)
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
         raise ValueError(f"{text!r} is not a day; write it as YYYY-MM-DD, e.g. 2026-01-22")
+    return storable_day(day)
+
+
+def storable_day(day: dt.date) -> dt.date:
+    """The same of a date: ValueError where files can't hold its instants."""
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"{day} is outside what files hold: {FIRST_DAY} to {LAST_DAY}")
     return day
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from edc_pipeline.events import NS_MAX, NS_MIN
 from edc_pipeline.market_day import (
+    FIRST_DAY,
+    LAST_DAY,
     MARKET_ZONE,
     DayFinder,
     day_bounds,
@@ -91,3 +93,15 @@ def test_what_is_no_day_is_told(text: str) -> None:
 
 def test_a_day_is_read() -> None:
     assert parse_day("2026-01-22") == dt.date(2026, 1, 22)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "1677-09-21", "2262-04-10", "9999-12-31"])
+def test_a_day_that_no_file_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"{text} is outside what files hold: 1677-09-22 to 2262"):
+        parse_day(text)
+
+
+def test_the_first_and_the_last_day_have_bounds() -> None:
+    for day in (FIRST_DAY, LAST_DAY):
+        first, end = day_bounds(parse_day(day.isoformat()))
+        assert -(2**63) <= first < end < 2**63

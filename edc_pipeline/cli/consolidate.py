@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from edc_pipeline.cli.options import Day
 from edc_pipeline.events import EVENT_TYPES, EventType
-from edc_pipeline.market_day import parse_day
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 # `edc_pipeline.consolidation.CODECS`, written out: importing it costs a second, `--help` none.
 _CODECS: Final = ("blosc2-lz4", "zstd", "zlib")
-
-
-def _day(_context: click.Context, _parameter: click.Parameter, value: str) -> dt.date:
-    try:
-        return parse_day(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -46,7 +39,7 @@ def _day(_context: click.Context, _parameter: click.Parameter, value: str) -> dt
     required=True,
     help="The folder of the daily files; it is made where missing.",
 )
-@click.option("--day", callback=_day, required=True, help="A day of New York, YYYY-MM-DD.")
+@click.option("--day", type=Day(), required=True, help="A day of New York.")
 @click.option(
     "--type", "event_type", type=click.Choice(EVENT_TYPES), help="One event type; default: all."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edc_pipeline.market_day import FIRST_DAY, LAST_DAY, parse_day
+from edc_pipeline.market_day import parse_day
 
 if TYPE_CHECKING:
     from edc_pipeline.settings import Settings
@@ -40,12 +40,9 @@ class Day(click.ParamType[dt.date]):
         if isinstance(value, dt.date):
             return value
         try:
-            day = parse_day(value)
+            return parse_day(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if not FIRST_DAY <= day <= LAST_DAY:
-            self.fail(f"{value} is outside what files hold: {FIRST_DAY} to {LAST_DAY}", param, ctx)
-        return day
 
 
 def existing_spool(spool: Path) -> Path:

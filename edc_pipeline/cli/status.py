@@ -14,7 +14,9 @@ from edc_pipeline.cli import options
 
 @click.command(epilog="Example: edc status --days 3; edc status --watch; edc status --watch 0.5")
 @options.config
-@click.option("--days", default=7, show_default=True, type=click.IntRange(1), help="How far back.")
+@click.option(
+    "--days", default=7, show_default=True, type=click.IntRange(1, 36_500), help="How far back."
+)
 @click.option(
     "--watch",
     type=click.FloatRange(min=0.2),

@@ -24,6 +24,7 @@ from edc_pipeline.consolidation.slices import SetAsideWhileReading
 from edc_pipeline.consolidation.standing import certificate_of, is_made_of_this
 from edc_pipeline.consolidation.wish import MEMORY, Wish, bytes_of
 from edc_pipeline.events import EVENT_TYPES, EventType
+from edc_pipeline.market_day import storable_day
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ def consolidate(
     """
     if event_type not in EVENT_TYPES:
         raise CannotConsolidate(f"{event_type!r} is no event type: {', '.join(EVENT_TYPES)}")
+    try:
+        storable_day(day)
+    except ValueError as error:
+        raise CannotConsolidate(str(error)) from None
     if codec not in CODECS:
         raise CannotConsolidate(f"{codec!r} is no codec: {', '.join(CODECS)}")
     if order not in ORDERS:

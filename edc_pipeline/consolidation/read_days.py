@@ -23,7 +23,7 @@ from edc_pipeline.consolidation.gathered import joined
 from edc_pipeline.consolidation.held import in_spool
 from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
-from edc_pipeline.market_day import parse_day
+from edc_pipeline.market_day import parse_day, storable_day
 from edc_pipeline.spool.layout import batch_names
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
@@ -189,10 +189,8 @@ def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:
 def _day(day: Day) -> dt.date:
     if isinstance(day, dt.datetime):
         raise NoSuchData(f"{day!r} is an instant; give a day of New York")
-    if isinstance(day, dt.date):
-        return day
     try:
-        return parse_day(day)
+        return storable_day(day) if isinstance(day, dt.date) else parse_day(day)
     except ValueError as error:
         raise NoSuchData(str(error)) from None
 

@@ -26,6 +26,7 @@ import hashlib
 import os
 import re
 from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -181,7 +182,12 @@ def quarantine_days(spool: Path) -> list[dt.date]:
 
 
 def _days(folder: Path) -> list[dt.date]:
-    return [parse_day(path.name.removeprefix("day=")) for path in sorted(folder.glob("day=*"))]
+    """A folder that is named for no day is somebody else's."""
+    found = []
+    for path in sorted(folder.glob("day=*")):
+        with suppress(ValueError):
+            found.append(parse_day(path.name.removeprefix("day=")))
+    return found
 
 
 def frames_of(path: Path) -> tuple[str, int, int] | None:

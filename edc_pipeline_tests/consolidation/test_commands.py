@@ -62,6 +62,8 @@ def test_events_that_are_nowhere_fall_short(made: Path, spool: Path, out: Path) 
     "wrong",
     [
         ("--day", "22.1.2026"),
+        ("--day", "0001-01-01"),
+        ("--day", "9999-12-31"),
         ("--type", "bar"),
         ("--codec", "lzo"),
         ("--versions", "-1"),

@@ -18,7 +18,7 @@ import pytest
 
 import edc_pipeline
 from edc_pipeline.consolidation import Order, consolidate
-from edc_pipeline.consolidation.errors import NoSuchData
+from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData
 from edc_pipeline.events import COLUMNS
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
@@ -219,3 +219,14 @@ def test_the_package_is_cheap_until_it_reads() -> None:
     assert told.stdout.split("\n")[:2] == ["set()", "True"]
     with pytest.raises(AttributeError, match="no attribute 'raed'"):
         edc_pipeline.raed  # noqa: B018
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", dt.date.min, dt.date.max])
+def test_a_day_that_no_file_can_hold(spool: Path, out: Path, day: str | dt.date) -> None:
+    spool.mkdir()
+    for days in (day, [day], (str(DAY), day)):
+        with pytest.raises(NoSuchData, match="is outside what files hold"):
+            edc_pipeline.read("trade", days, data=out.parent)
+    if isinstance(day, dt.date):
+        with pytest.raises(CannotConsolidate, match="is outside what files hold"):
+            consolidate(spool, out, "trade", day)

@@ -78,6 +78,8 @@ def test_its_name_says_whose_it_is_and_which_frames(tmp_path: Path) -> None:
         "event_type=trade/day=2026-01-22/c1-000000000007-000000000008.parquet"
     )
     assert batch_files(tmp_path, "trade", DAY) == [path]
+    for other in ("day=", "day=copy of 2026-01-22", "day=9999-12-31"):
+        (day_folder(tmp_path, "trade", DAY).parent / other).mkdir()
     assert list(days_in(tmp_path)) == [("trade", DAY)]
 
 
