@@ -40,7 +40,8 @@ def gone(spool: Path, event_type: EventType, day: dt.date) -> list[RetiredBatch]
         with suppress(UnreadableBatch, OSError):
             footer = read_footer(path)
             back[path.name] = footer.rows
-            back.update(dict.fromkeys(footer.replaces, 0))
+            for name in footer.replaces:
+                back.setdefault(name, 0)
     return [b for b in noted if b.name not in back and not holds(back, b.replaces, b.rows)]
 
 

@@ -45,12 +45,11 @@ def retire(
         done.kept_because = "there are no micro-batches"
         return done
     path = daily_file(out, event_type, day)
-    try:
-        file = seen(path)
-    except FileNotFoundError:
+    if not path.exists():
         done.kept_because = "there is no daily file"
         return done
     with alone_with(path, _PATIENCE_S):
+        file = seen(path)
         held, done.kept_because = _held(spool, path, event_type, day)
         if done.kept_because:
             return done
