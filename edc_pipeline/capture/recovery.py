@@ -5,6 +5,9 @@ behind is read again from its journal, under its own name, connections and ordin
 was interrupted between its files and its ledger entry is done again over the same frames, so its
 files get the same names and replace themselves.
 
+A ledger may be lost. Of a collector that it does not know, all that the journal still has is read
+again, flush by flush as the files say: they replace themselves, and are counted.
+
 A journal may be damaged. What of it is whole is recovered; the frames that can't be read any more
 are a gap of every feed that may have sent them, by their ordinals and their neighbours' times.
 """
@@ -12,7 +15,7 @@ are a gap of every feed that may have sent them, by their ordinals and their nei
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,18 +40,22 @@ from edc_pipeline.spool.layout import (
     batch_name,
     day_folder,
     days_in,
+    first_frame_of_segment,
     frames_of,
     journal_collectors,
     journal_folder,
     quarantine_days,
     quarantine_files,
     quarantine_folder,
+    segment_files,
 )
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Reading, quarantined
 
 log = logging.getLogger(__name__)
+
+Span = tuple[int, int]  # of frames: the first and the last
 
 
 @dataclass(slots=True)
@@ -102,21 +109,28 @@ class _Recovery:
         self._known: dict[int, Line] = {}  # of all its connections that the journal names
         self._last_read: tuple[int, int] | None = None  # the latest whole frame, and its time
         self._damaged_behind: list[Damage] = []  # it
-        self._interrupted: tuple[int, int] | None = None  # a flush: its first frame and its last
+        self._uncounted: list[Span] = []  # what flushes left that the ledger does not know
         self._written_at: int | None = None  # the latest segment
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
+        folder = journal_folder(self._spool, self._collector)
         flushed = self._ledger.flushed_frame(self._collector)
+        known = self._ledger.knows(self._collector)
+        if not known:
+            flushed = _last_before(self._spool, self._collector, segment_files(folder))
         # All in the spool already: it lived until its last flush at least. Its death, not this
         # moment, begins the gap until the next collector.
         self._last_sign = self._ledger.last_sign_of(self._collector)
-        self._interrupted_end = _interrupted_flush(self._spool, self._collector, flushed + 1)
-        if self._interrupted_end > flushed:
-            self._interrupted = flushed + 1, self._interrupted_end
+        self._uncounted = _uncounted_flushes(self._spool, self._collector, flushed + 1)
+        self._flushed_last = max((last for _, last in self._uncounted), default=-1)
         self._queues = Queues(first_frame=flushed + 1)
         self._ledger.collector_started(self._collector, self._clock())
-        folder = journal_folder(self._spool, self._collector)
+        if not known:
+            told = self._last_sign or self._clock()
+            self._ledger.flushed(
+                self._collector, through_frame=flushed, at=told, frames={}, events={}
+            )
         for segment in read_collector(folder):
             self._take(segment)
         for continuity in self._continuity.values():
@@ -191,7 +205,7 @@ class _Recovery:
         if self._ledger.has_stopped(self._collector):
             return None  # all was in the spool: it drained, or we did, and did not archive it
         expected = self._queues.waiting.last_frame + 1
-        last = max(expected - 1, self._interrupted_end)  # of that flush the journal had all
+        last = max(expected - 1, self._flushed_last)  # of a flush the journal had all
         counted = True
         for damage in self._damaged_behind:
             counted = counted and damage.frames is not None
@@ -245,43 +259,65 @@ class _Recovery:
         return found
 
     def _flush_is_due(self, frame: int) -> bool:
-        if frame <= self._interrupted_end:
-            return frame == self._interrupted_end
+        if self._uncounted:
+            first, last = self._uncounted[0]
+            if frame + 1 == first or frame >= last:
+                return True
+            if frame >= first:
+                return False
         return self._queues.waiting.row_count >= self._rules.flush_rows
 
     def _flush(self) -> None:
         waiting = self._queues.take()
         if not waiting.empty:
-            if self._interrupted is not None:
-                _drop_other_readings(self._spool, self._collector, self._interrupted, waiting)
-                self._interrupted = None
+            reached = max(waiting.first_frame, waiting.last_frame)
+            while self._uncounted and self._uncounted[0][0] <= reached:
+                span = self._uncounted.pop(0)
+                _drop_other_readings(self._spool, self._collector, span, waiting)
             lines = self._lines.values()
             flush(self._spool, self._collector, waiting, self._clock(), lines)
 
 
-def _interrupted_flush(spool: Path, collector: str, first_frame: int) -> int:
-    """The last frame of a flush that left files and no ledger entry; −1 where there was none."""
+def _uncounted_flushes(spool: Path, collector: str, from_frame: int) -> list[Span]:
+    """The frames of which flushes left files and no ledger entry, one span where files overlap: of
+    the flush that was interrupted or, if the ledger was lost, of all."""
+    spans: list[Span] = []
+    for first, last, _ in sorted(_files_of(spool, collector, from_frame)):
+        if spans and first <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(last, spans[-1][1])
+        else:
+            spans.append((first, last))
+    return spans
+
+
+def _last_before(spool: Path, collector: str, segments: Sequence[Path]) -> int:
+    """The last frame that need not be read: it is before the journal, or in a file with one that
+    is."""
+    first = min(map(first_frame_of_segment, segments), default=0)
+    files = _files_of(spool, collector, 0)
+    return max((last for begins, last, _ in files if begins < first <= last), default=first - 1)
+
+
+def _files_of(spool: Path, collector: str, from_frame: int) -> Iterator[tuple[int, int, Path]]:
     paths = [p for kind, day in days_in(spool) for p in batch_files(spool, kind, day)]
     paths += [p for day in quarantine_days(spool) for p in quarantine_files(spool, day)]
-    found = (frames_of(path) for path in paths)
-    return max((f[2] for f in found if f and f[:2] == (collector, first_frame)), default=-1)
+    for path in paths:
+        found = frames_of(path)
+        if found and found[0] == collector and found[1] >= from_frame:
+            yield found[1], found[2], path
 
 
-def _drop_other_readings(
-    spool: Path, collector: str, interrupted: tuple[int, int], redone: Waiting
-) -> None:
-    """Files of the interrupted flush that its frames no longer give.
+def _drop_other_readings(spool: Path, collector: str, span: Span, redone: Waiting) -> None:
+    """Files of an uncounted flush that its frames no longer give.
 
     A parser mended in between reads otherwise: the frame that it now reads would stay in
     quarantine as well. So would all of them, under two names, where the journal is damaged since
     and its frames come in parts. The journal has the frames, so nothing is lost if we die here.
     """
-    name = batch_name(collector, *interrupted)
-    there = {day_folder(spool, kind, day) / name for kind, day in days_in(spool)}
-    there |= {quarantine_folder(spool, day) / name for day in quarantine_days(spool)}
-    if interrupted == (redone.first_frame, redone.last_frame):
-        there -= {day_folder(spool, kind, day) / name for kind, day in redone.rows}
-        there -= {quarantine_folder(spool, day) / name for day in redone.quarantine}
-    for path in filter(Path.exists, there):
-        path.unlink()
-        fsync_path(path.parent)
+    name = batch_name(collector, redone.first_frame, redone.last_frame)
+    written = {day_folder(spool, kind, day) / name for kind, day in redone.rows}
+    written |= {quarantine_folder(spool, day) / name for day in redone.quarantine}
+    for _, last, path in list(_files_of(spool, collector, span[0])):
+        if last <= span[1] and path not in written:
+            path.unlink()
+            fsync_path(path.parent)

@@ -172,6 +172,11 @@ def segments_of(spool: Path, collector: str) -> list[Path]:
     return [*segment_files(journal_folder(spool, collector)), *kept]
 
 
+def first_frame_of_segment(segment: Path) -> int:
+    """As its name says in the journal."""
+    return int(segment.stem)
+
+
 def raw_days(spool: Path) -> list[dt.date]:
     """The days of receipt that the raw archive holds."""
     return _days(spool / RAW)

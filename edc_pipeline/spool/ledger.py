@@ -344,6 +344,10 @@ class Ledger:
         rows = self._rows(query, collector)
         return int(rows[0][0]) if rows else None
 
+    def knows(self, collector: str) -> bool:
+        """A collector enters itself before it receives; one unknown here is of a lost ledger."""
+        return bool(self._rows("SELECT 1 FROM collectors WHERE collector = ?", collector))
+
     def has_stopped(self, collector: str) -> bool:
         """Whether it came to its end, by itself or by recovery: all that it received is here."""
         query = "SELECT 1 FROM collectors WHERE collector = ? AND stopped_at IS NOT NULL"

@@ -241,10 +241,13 @@ def damage(spool: Path, how: Sequence[Damaging]) -> set[int]:
 
 def flush_first(spool: Path, frames: int, *, die_before_the_ledger: bool = False) -> None:
     """What a collector does with its first frames."""
-    if not frames:
-        return
-    queues, sessions, admission = Queues(), PastSessions(), Admission(30)
-    for n, frame in list(sent().items())[:frames]:
+    if frames:
+        flush_some(spool, 0, frames, die_before_the_ledger=die_before_the_ledger)
+
+
+def flush_some(spool: Path, first: int, end: int, *, die_before_the_ledger: bool = False) -> None:
+    queues, sessions, admission = Queues(first), PastSessions(), Admission(30)
+    for n, frame in list(sent().items())[first:end]:
         line = LINES[n % 2]
         session = sessions.of(line)
         assert session is not None
@@ -253,7 +256,7 @@ def flush_first(spool: Path, frames: int, *, die_before_the_ledger: bool = False
         queues.put(n, source, line.connection, reading, frame.payload, frame.received_at)
     ledger = Ledger(spool)
     before = ledger.path.read_bytes()
-    flush(spool, COLLECTOR, queues.take(), NOON + frames, LINES)
+    flush(spool, COLLECTOR, queues.take(), NOON + end, LINES)
     if die_before_the_ledger:
         ledger.path.write_bytes(before)
 
@@ -486,6 +489,38 @@ def test_a_segment_of_which_nothing_is_whole_is_kept_and_is_a_gap(tmp_path: Path
     assert "frames from 0 on" in gap.reason
     assert all_kept(spool) == [bytes(500)]
     assert len(list(read_set_aside(spool))) == 1
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+@pytest.mark.parametrize("dies_at", [1, 2, 3, 99])
+def test_after_the_ledger_was_lost_what_the_journal_has_is_counted_once(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: int, dies_at: int
+) -> None:
+    """Flushes that the ledger knew are in files; the oldest segments are not in the journal any
+    more. The recovery may die in the middle."""
+    spool = tmp_path / "spool"
+    shutil.copytree(written, spool)
+    for first, end in pairwise((0, 5, 14, 20, 30)):
+        flush_some(spool, first, end)
+    for path in segments_in(spool)[:gone]:
+        path.unlink()
+    Ledger(spool).path.unlink()
+    real, calls = flush, itertools.count(1)
+
+    def dying(*args: Any, **named: Any) -> Any:
+        if next(calls) == dies_at:
+            raise Crash
+        return real(*args, **named)
+
+    with monkeypatch.context() as here, suppress(Crash):
+        here.setattr(recovery, "flush", dying)
+        recover(spool, KEEP_ALL, lambda: NOON + 1_000)
+    recover(spool, KEEP_ALL, lambda: NOON + 1_000)
+    assert frames_kept(spool) == not_heartbeats(set(sent()))
+    begins = (0, 14, 30)[gone]  # behind the file that holds frames of a segment that is gone
+    counts = Ledger(spool).frames().values()
+    assert sum(c.received for c in counts) == len(sent()) - begins
+    assert Ledger(spool).gaps() == []
 
 
 def test_edc_journal_shows_damage_and_where(written: Path, tmp_path: Path) -> None:

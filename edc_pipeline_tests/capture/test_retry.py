@@ -310,8 +310,8 @@ def test_a_retried_file_is_no_interrupted_flush(tmp_path: Path, mend: Mends) -> 
     retried = [p for t, d in days_in(tmp_path) for p in batch_files(tmp_path, t, d)]
     named = [found for p in retried if (found := frames_of(p)) and "retried" in found[0]]
     assert len(named) == 3
-    assert all(recovery._interrupted_flush(tmp_path, "c0", n) == -1 for n in range(8, 20))
-    assert recovery._interrupted_flush(tmp_path, "c0", 0) == 6
+    assert all(recovery._uncounted_flushes(tmp_path, "c0", n) == [] for n in range(8, 20))
+    assert recovery._uncounted_flushes(tmp_path, "c0", 0)[0] == (0, 6)
 
 
 # kill -9 at each durable step. The steps are counted, so that a new one is killed at as well.
