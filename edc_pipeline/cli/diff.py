@@ -34,11 +34,16 @@ def diff(former: Path, new: Path, symbols: int, as_json: bool) -> None:
     from edc_pipeline.cli.options import WrongCall  # noqa: PLC0415
     from edc_pipeline.consolidation import NoCertificate, difference  # noqa: PLC0415
     from edc_pipeline.consolidation.difference import NotComparable  # noqa: PLC0415
+    from edc_pipeline.consolidation.errors import DamagedFile  # noqa: PLC0415
 
     try:
         found = difference(former, new)
-    except (NotComparable, NoCertificate) as error:
+    except (NotComparable, DamagedFile) as error:
         raise WrongCall(str(error)) from None
+    except NoCertificate as error:
+        raise WrongCall(
+            f"{error}. `edc verify` tells more; `edc consolidate` makes a day anew"
+        ) from None
     except KeyboardInterrupt:
         sys.exit(130)
     with suppress(BrokenPipeError):  # the verdict stands, whoever reads it

@@ -79,7 +79,10 @@ def show(
         raise FallsShort(str(error)) from None
     except (NoCertificate, OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise FallsShort(f"{file} is no readable daily file: {reason}") from None
+        raise FallsShort(
+            f"{file} is no readable daily file: {reason}. `edc verify {file}` tells more;"
+            " `edc consolidate` makes a day anew"
+        ) from None
     wanted = _columns_of(columns, [c.name for c in shown.columns])
     if as_json:
         fields: dict[str, Any] = msgspec.structs.asdict(shown)

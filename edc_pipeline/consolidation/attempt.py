@@ -17,6 +17,7 @@ from edc_pipeline.consolidation.certificate import Certificate, Duplicates, Stat
 from edc_pipeline.consolidation.content_hash import content_hash
 from edc_pipeline.consolidation.errors import CannotConsolidate
 from edc_pipeline.consolidation.growth import Growth
+from edc_pipeline.consolidation.h5_read import chunks_in
 from edc_pipeline.consolidation.h5_write import DailyFile, symbols_table
 from edc_pipeline.consolidation.pipeline import Written, widths_of_plan, write_rows
 from edc_pipeline.consolidation.plan import Plan
@@ -74,7 +75,7 @@ def attempt(
             if fault:
                 raise _not_written(path, fault)
             try:
-                seal(temporary)
+                seal(temporary, chunks_in(temporary))
             except OSError as error:
                 raise _not_written(path, error) from error
         if standing and says_the_same(standing, made[0]):

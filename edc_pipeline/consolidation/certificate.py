@@ -16,6 +16,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from edc_pipeline.consolidation.checksums import hdf5_of, opened
+from edc_pipeline.consolidation.errors import DamagedFile
 from edc_pipeline.consolidation.names import CERTIFICATE, Codec, Order, says_to_hold
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import EventType
@@ -164,16 +166,17 @@ def read_certificate(path: Path, *, thoroughly: bool = True) -> Certificate:
     is of another day or event type than its name says: everybody asks for a day by that name.
 
     Looks at every byte, since HDF5 may crash on a damaged file, and at no row: whether those are
-    what the certificate says is for `verify` to find out. Not thoroughly: only whether it is whole.
+    what the certificate says is for `verify` to find out. Not thoroughly: only whether it is whole,
+    and at the bytes that are no chunk.
     """
-    import h5py  # noqa: PLC0415
-
     broken = broken_seal(path, thoroughly=thoroughly)
     if broken:
         raise NoCertificate(f"{path.name}: {broken}")
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as (descriptor, _), hdf5_of(descriptor) as file:
             certificate = certificate_in(file, path.name, thoroughly=thoroughly)
+    except DamagedFile as error:
+        raise NoCertificate(str(error)) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise NoCertificate(f"{path.name}: not a readable HDF5 file ({_one_line(error)})") from None
     if other := misnamed(path, certificate):

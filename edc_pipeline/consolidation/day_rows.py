@@ -18,7 +18,12 @@ import numpy as np
 from edc_pipeline.consolidation.batch_rows import sound_ones, why_none
 from edc_pipeline.consolidation.bit_planes import OfRecords, Said
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
-from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData
+from edc_pipeline.consolidation.errors import (
+    CannotConsolidate,
+    DamagedFile,
+    NoSuchData,
+    told_clearly,
+)
 from edc_pipeline.consolidation.gathered import Gathered, Piece, joined, numbers_of, texts_of
 from edc_pipeline.consolidation.h5_read import Columns, Span, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
@@ -89,7 +94,7 @@ class FromFile(DayRows):
         )
 
     def pieces(self, wish: Wish) -> Iterator[Rows]:
-        with StoredTable(self._path, wish.event_type) as table:
+        with told_clearly(self._path), StoredTable(self._path, wish.event_type) as table:
             runs = self._runs(table, wish)
             if runs is not None and (wish.symbols is None or self._order == "symbol"):
                 found = _in_runs(table, runs, wish)
@@ -106,7 +111,7 @@ class FromFile(DayRows):
                 yield gathered.rows()
 
     def whole(self, wish: Wish) -> Rows:
-        with StoredTable(self._path, wish.event_type) as table:
+        with told_clearly(self._path), StoredTable(self._path, wish.event_type) as table:
             runs = self._runs(table, wish)
             rows = None if runs is None else sum(rows for _, rows in runs)
             gathered = Gathered(wish.event_type, wish.columns, rows)
@@ -151,9 +156,10 @@ class FromFile(DayRows):
                 break
         yield from few.together()
         if listed is not None and found != listed:
-            raise NoSuchData(
-                f"{self._path} is damaged: its list says {listed} rows of these symbols, its table"
-                f" holds {found}. `edc verify` tells more; consolidate the day again"
+            raise DamagedFile(
+                self._path,
+                "its list of symbols",
+                f"it says {listed} rows of these symbols, its table holds {found}",
             )
 
 

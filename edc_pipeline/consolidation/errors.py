@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edc_pipeline.consolidation.names import parse_daily_file
+
 
 class CannotConsolidate(Exception):
     """No daily file could be made. The message names the value and the remedy.
@@ -20,6 +26,34 @@ class CannotConsolidate(Exception):
 
 class NoSuchData(ValueError):
     """What was asked for is not there, or is no such thing; the message says what there is."""
+
+
+class DamagedFile(NoSuchData):
+    """A daily file is not as it was written. The message says which, where, and what to do."""
+
+    def __init__(self, path: Path, where: str, what: str = "not what was written") -> None:
+        named = parse_daily_file(path)
+        of_day = f" --day {named[1]} --type {named[0]}" if named else ""
+        super().__init__(
+            f"{path} is damaged: {where}: {what}. `edc verify {path}` tells more;"
+            f" `edc consolidate --spool … --out {path.parent}{of_day}` makes it anew, or bring it"
+            f" back from a copy or from {path.parent / 'versions'}"
+        )
+
+
+@contextmanager
+def told_clearly(path: Path) -> Iterator[None]:
+    """Whatever libraries raise of a daily file that is damaged, as what it is. Of a file with
+    checksums they see nothing that is; of one without they may say nearly anything."""
+    try:
+        yield
+    except (NoSuchData, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise NoSuchData(f"{path} cannot be read: {error.strerror}") from error
+        said = " ".join(str(error).split())[:200]
+        raise DamagedFile(path, "it cannot be read", said or type(error).__name__) from error
 
 
 class RowsMissing(UserWarning):

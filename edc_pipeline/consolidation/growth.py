@@ -30,6 +30,7 @@ import numpy as np
 
 from edc_pipeline.consolidation.certificate import CERTIFICATE_VERSION, Certificate, Input
 from edc_pipeline.consolidation.content_hash import content_hash, digest_of
+from edc_pipeline.consolidation.errors import DamagedFile
 from edc_pipeline.consolidation.h5_read import Chunk, StoredTable, open_daily
 from edc_pipeline.consolidation.h5_write import DailyFile, TimeIndex
 from edc_pipeline.consolidation.identity import Rules, Tally, settle
@@ -142,8 +143,11 @@ def take_over(
             raise NotGrown("a text is longer than its column was")
         rows = _rows_before(former, grown.since)
         chunks, after = rows // CHUNK_ROWS, former.rows - rows
-        for chunk in former.chunks[:chunks]:
-            file.add(former.stored(chunk), chunk.rows)
+        try:
+            for chunk in former.chunks[:chunks]:
+                file.add(former.stored(chunk), chunk.rows)
+        except DamagedFile as error:  # since its seal was looked at
+            raise NotGrown(str(error)) from error
         file.flush()
         digests = _look_again(grown, path, index, near)
         rest, tail, tail_digests = _after(former, rows)

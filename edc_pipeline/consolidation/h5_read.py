@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -18,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edc_pipeline.consolidation.bit_planes import Loom, OfPlanes, OfRecords, planes_in
+from edc_pipeline.consolidation.checksums import hdf5_of, opened
 from edc_pipeline.consolidation.chunk_codec import unpack
 from edc_pipeline.consolidation.content_hash import content_hash, digest_of
+from edc_pipeline.consolidation.errors import DamagedFile
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, canonical
 from edc_pipeline.consolidation.names import SYMBOLS, Codec
 from edc_pipeline.events import EventType
@@ -37,6 +40,7 @@ _BLOSC2: Final = 32026  # as registered with the HDF Group
 Columns = OfPlanes | OfRecords
 Found = TypeVar("Found")
 Given = TypeVar("Given")
+Stored = TypeVar("Stored", bytes, memoryview)
 Where = TypeVar("Where")
 
 
@@ -89,16 +93,18 @@ class StoredTable:
     """The table of a daily file, chunk by chunk. HDF5 says where they lie, and no more."""
 
     def __init__(self, path: Path, event_type: EventType) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._path = path
+        self._open = ExitStack()
+        self._descriptor, self._checksums = self._open.enter_context(opened(path))
         try:
-            with self._file() as file:
+            with hdf5_of(self._descriptor) as file:
                 table = table_in(file, event_type)
                 self.dtype: np.dtype[Any] = table.dtype
                 self.rows = len(table)
                 self._codec = _codec_of(table)
                 self.chunks = _chunks_of(table)
         except BaseException:
-            os.close(self._descriptor)
+            self._open.close()
             raise
 
     def __enter__(self) -> Self:
@@ -107,12 +113,12 @@ class StoredTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self._open.close()
 
     def runs_of(self, symbols: Sequence[bytes]) -> list[tuple[int, int]]:
         """(first row, rows) of those of the symbols that the file lists, in the order of their
         bytes."""
-        with self._file() as file:
+        with hdf5_of(self._descriptor) as file:
             listed = file[SYMBOLS][()]
         wanted = sorted(set(symbols))
         at = np.searchsorted(listed["symbol"], np.array(wanted, listed["symbol"].dtype))
@@ -122,13 +128,16 @@ class StoredTable:
             if i < len(listed) and listed["symbol"][i] == name
         ]
 
-    def _file(self) -> h5py.File:
-        """Through the same descriptor: whoever replaces the path does not disturb us."""
-        return h5py.File(f"/proc/self/fd/{self._descriptor}", "r", locking=False)
-
     def stored(self, chunk: Chunk) -> bytes:
         """A chunk as it lies in the file."""
-        return os.pread(self._descriptor, chunk.bytes, chunk.at)
+        return self._sound(os.pread(self._descriptor, chunk.bytes, chunk.at), chunk)
+
+    def _sound(self, stored: Stored, chunk: Chunk) -> Stored:
+        """`DamagedFile` if it is not the chunk that was written."""
+        if self._checksums is not None and not self._checksums.is_chunk(stored, chunk.at):
+            rows = f"rows {chunk.first:,} to {chunk.first + chunk.rows - 1:,}"
+            raise DamagedFile(self._path, f"chunk {chunk.first // CHUNK_ROWS} ({rows})")
+        return stored
 
     def read(self, chunk: Chunk) -> npt.NDArray[Any]:
         return unpack(self.stored(chunk), self.dtype, self._codec)[: chunk.rows]
@@ -137,7 +146,7 @@ class StoredTable:
         if len(room.stored) < chunk.bytes:
             room.stored = bytearray(chunk.bytes)
         stored = memoryview(room.stored)[: chunk.bytes]
-        return stored[: os.preadv(self._descriptor, [stored], chunk.at)]
+        return self._sound(stored[: os.preadv(self._descriptor, [stored], chunk.at)], chunk)
 
     def _records_in(self, room: _Room, chunk: Chunk) -> npt.NDArray[Any]:
         records = room.for_chunks(1, self.dtype)
@@ -257,6 +266,19 @@ def _chunks_of(table: h5py.Dataset) -> list[Chunk]:
     found.sort()
     if [chunk.first for chunk in found] != list(range(0, rows, CHUNK_ROWS)):
         raise ValueError(f"{len(found)} chunks do not hold {rows} rows")
+    return found
+
+
+def chunks_in(path: Path) -> list[tuple[int, int]]:
+    """Of each packed chunk in a file, of whichever data set, where it lies, and its bytes."""
+    found: list[tuple[int, int]] = []
+
+    def visit(_name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.chunks is not None and node.size:
+            node.id.chunk_iter(lambda stored: found.append((stored.byte_offset, stored.size)))
+
+    with open_daily(path) as file:
+        file.visititems(visit)
     return found
 
 

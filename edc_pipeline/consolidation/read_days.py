@@ -17,7 +17,7 @@ from edc_pipeline.consolidation.after_retention import gone, lost, what_it_lacks
 from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
-from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
+from edc_pipeline.consolidation.errors import DamagedFile, NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, finished, frame_of, part
 from edc_pipeline.consolidation.gathered import joined
 from edc_pipeline.consolidation.held import in_spool
@@ -128,9 +128,9 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
         # Only whether it is whole: to look at every byte takes as long as to read a symbol.
         certificate = read_certificate(path, thoroughly=False)
     except NoCertificate as error:
-        raise NoSuchData(
-            f"{path.parent}: {error}. `edc verify` tells more; consolidate the day again"
-        ) from None
+        if isinstance(error.__cause__, DamagedFile):
+            raise error.__cause__ from None
+        raise DamagedFile(path, "as a whole", str(error)) from None
     lie = in_spool(certificate, spool)
     new = len(lie.late)
     # Without all that the file was made of, the spool can't tell the whole day.

@@ -26,7 +26,7 @@ from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS
 from edc_pipeline.consolidation.near_duplicates import near_duplicates
 from edc_pipeline.consolidation.read_back import index_fault, some_stamps
 from edc_pipeline.consolidation.rows_verified import RowsSeen, read_rows
-from edc_pipeline.consolidation.seal import broken_seal
+from edc_pipeline.consolidation.seal import broken_seal, wrong_checksums
 from edc_pipeline.consolidation.still_in_spool import check_spool
 from edc_pipeline.events import COLUMNS, SCHEMA_VERSION
 
@@ -41,6 +41,9 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
     if broken:
         # No further: HDF5 may crash on what is in it.
         found.error("file", f"{path}: {broken}")
+        return found
+    if (wrong := wrong_checksums(path)) is not None:
+        found.error("file", f"{path}: {wrong}")
         return found
     try:
         with open_daily(path) as file:

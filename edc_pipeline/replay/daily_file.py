@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edc_pipeline.consolidation.certificate import NoCertificate, certificate_in, misnamed
 from edc_pipeline.consolidation.names import CERTIFICATE, parse_daily_file
+from edc_pipeline.consolidation.seal import wrong_checksums
 from edc_pipeline.events import EventType
 from edc_pipeline.replay.records import (
     NUMBERS,
@@ -42,6 +43,8 @@ class DailyFile:
         self.name = path.name
         self.event_type: EventType = named[0]
         try:
+            if (wrong := wrong_checksums(path)) is not None:
+                raise NotADailyFile(f"{path}: {wrong}")
             with h5py.File(path, "r") as file:
                 if CERTIFICATE in file and (
                     other := misnamed(path, certificate_in(file, path.name))

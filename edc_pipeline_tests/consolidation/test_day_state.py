@@ -19,7 +19,7 @@ from edc_pipeline.consolidation import (
     verify,
 )
 from edc_pipeline.consolidation.certificate import encode, head
-from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
+from edc_pipeline.consolidation.seal import hdf5_bytes, seal
 from edc_pipeline.market_day import MARKET_ZONE
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
@@ -128,7 +128,7 @@ def test_a_file_made_before_there_were_states_is_read(tmp_path: Path) -> None:
     fields = msgspec.json.decode(encode(file.certificate))
     del fields["state"]
     former = msgspec.json.encode(fields)
-    body = file.path.read_bytes()[:-SEAL_BYTES]
+    body = file.path.read_bytes()[: hdf5_bytes(file.path)]
     file.path.write_bytes(body)
     with h5py.File(file.path, "r+") as h5:
         del h5["certificate"]

@@ -205,7 +205,9 @@ def test_a_wrong_call(data: Path, wrong: dict[str, Any], message: str) -> None:
 def test_a_torn_file_is_not_read(data: Path) -> None:
     path = data / "daily" / "consol_feeds_trade_2026_01_22.h5"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(NoSuchData, match=r"no seal at its end.*consolidate the day again"):
+    with pytest.raises(
+        NoSuchData, match=r"no seal at its end.*edc consolidate .*--day 2026-01-22 --type trade"
+    ):
         edc_pipeline.read("trade", DAY, data=data)
 
 

@@ -14,7 +14,7 @@ from edc_pipeline.consolidation import Codec, Order, chunk_codec, consolidate, h
 from edc_pipeline.consolidation.chunk_codec import BLOCK_ROWS
 from edc_pipeline.consolidation.errors import NoSuchData
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
-from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
+from edc_pipeline.consolidation.seal import hdf5_bytes, seal
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 
 CHUNKS = 6
@@ -109,7 +109,7 @@ def test_a_list_of_symbols_that_is_wrong_is_told(spool: Path, tmp_path: Path, wr
     """Whoever stops when as many rows are found as are listed has to notice a list that lies."""
     path = made(spool, tmp_path)
     with path.open("rb+") as file:
-        file.truncate(path.stat().st_size - SEAL_BYTES)
+        file.truncate(hdf5_bytes(path))
     with h5py.File(path, "r+") as file:
         listed = file["symbols"][()]
         listed["rows"][listed["symbol"] == b"ONCE"] += wrong

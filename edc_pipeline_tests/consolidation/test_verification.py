@@ -27,7 +27,7 @@ from edc_pipeline.consolidation.content_hash import ContentHash
 from edc_pipeline.consolidation.h5_write import write_whole
 from edc_pipeline.consolidation.layout import text_columns
 from edc_pipeline.consolidation.read_back import index_fault
-from edc_pipeline.consolidation.seal import SEAL_BYTES, seal
+from edc_pipeline.consolidation.seal import hdf5_bytes, seal
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches
@@ -181,7 +181,7 @@ def test_which_rows_are_near_duplicates_is_looked_at(
     forged.append((of_9, "3 rows are listed as near duplicates, 2 beyond the first of their id"))
     for rows, says in forged:
         image = made.path.read_bytes()
-        made.path.write_bytes(image[:-SEAL_BYTES])
+        made.path.write_bytes(image[: hdf5_bytes(made.path)])
         with h5py.File(made.path, "a") as file:
             del file["near_duplicates"]
             file["near_duplicates"] = np.asarray(rows)
@@ -251,7 +251,7 @@ def test_every_flip_is_caught(path: Path) -> None:
     """Before HDF5 sees it: some flips in its metadata end the process."""
     data = path.read_bytes()
     dice = random.Random(11)
-    for at in [*dice.sample(range(len(data)), 300), *range(len(data) - SEAL_BYTES, len(data))]:
+    for at in [*dice.sample(range(len(data)), 300), *range(hdf5_bytes(path), len(data))]:
         flipped = bytearray(data)
         flipped[at] ^= 1 << dice.randrange(8)
         path.write_bytes(flipped)
