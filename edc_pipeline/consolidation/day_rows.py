@@ -30,7 +30,7 @@ from edc_pipeline.consolidation.identity import identity_rules, settle
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Plan, make_plan
 from edc_pipeline.consolidation.rows import Array, Rows
-from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, cuts, slices
+from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, slices
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
 
@@ -196,14 +196,13 @@ def _settled(plan: Plan) -> Iterator[tuple[int, Rows]]:
     """The day's rows as a consolidation keeps them, slice by slice, each with the instant before
     which all is given then."""
     rules = identity_rules()
-    edges = [*cuts(plan.batches, _SPOOL_SLICE_ROWS), day_bounds(plan.day)[1]]
     with tempfile.TemporaryDirectory(prefix="edc-read-") as scratch:
         found = slices(plan, rules, _SPOOL_SLICE_ROWS, Path(scratch), Reading(), lambda _rows: None)
-        for until, slice_ in zip(edges, found, strict=True):
+        for slice_ in found:
             settled = settle(slice_.rows, rules, settled_from=slice_.settled_from)
             rows = slice_.rows.take(settled.order)
             rows.numbers["occurrence"] = settled.occurrence
-            yield until, rows
+            yield day_bounds(plan.day)[1] if slice_.until is None else slice_.until, rows
 
 
 def without_damaged(plan: Plan) -> Plan:

@@ -39,7 +39,7 @@ from edc_pipeline.consolidation.names import SYMBOLS
 from edc_pipeline.consolidation.near_duplicates import ID_COLUMNS, NearDuplicates
 from edc_pipeline.consolidation.plan import Batch, Plan, described
 from edc_pipeline.consolidation.rows import Array, Rows, Text
-from edc_pipeline.consolidation.slices import Reading, slices
+from edc_pipeline.consolidation.slices import Reading, Slice, slices
 from edc_pipeline.consolidation.standing import is_made_so
 from edc_pipeline.consolidation.wish import Wish
 from edc_pipeline.consolidation.words import factorized
@@ -65,7 +65,10 @@ class Growth:
     plan: Plan  # the micro-batches that may hold rows from then on
     inputs: list[Input]  # the others
 
-    def from_then_on(self, rows: Rows) -> Rows:
+    def from_then_on(self, slice_: Slice) -> Rows:
+        rows = slice_.rows
+        if slice_.settled_from < rows.count:
+            raise NotGrown("an instant holds too many rows to be counted with the others")
         if rows.says("ts_source", b"receive").any():
             raise NotGrown("rows bear our own receive time")
         later = rows.numbers["ts_event"] >= self.since
@@ -239,7 +242,7 @@ def _tallies_after(
     tallies: dict[Product, Tally] = {}
     reading = Reading()
     for slice_ in slices(plan, rules, slice_rows, scratch / "former", reading, lambda _rows: None):
-        settled = settle(grown.from_then_on(slice_.rows), rules)
+        settled = settle(grown.from_then_on(slice_), rules)
         for product, tally in settled.feeds.items():
             tallies.setdefault(product, Tally()).add(tally)
     grown.check_read(reading.inputs)

@@ -95,7 +95,7 @@ def write_rows(
             span += former.first_event
         taken_over = len(packing.digests)
         for slice_ in slices(to_read, rules, slice_rows, scratch, reading, advance):
-            rows = slice_.rows if grown is None else grown.from_then_on(slice_.rows)
+            rows = slice_.rows if grown is None else grown.from_then_on(slice_)
             settled = settle(rows, rules, settled_from=slice_.settled_from)
             for product, tally in settled.feeds.items():
                 tallies.setdefault(product, Tally()).add(tally)

@@ -1,13 +1,18 @@
 """A day cut into slices of time that each fit into memory, read one ahead of whoever settles them.
 
-Rows of equal content share their stamp, so slices of time are exact. Two kinds of rows do not fit
+Rows of equal content share their stamp, so slices of time are exact. Three kinds of rows do not fit
 into slices as they are read, and take a way over the disk (in a folder beside the daily file, gone
 when the work ends):
 
 - micro-batches that span several slices (a backfill, a late connection) are read once and dealt
   out over the slices;
 - rows without a vendor's time bear our own, which equal content does not share: they are dealt
-  out by content, each heap is settled for itself, and then dealt out over the slices.
+  out by content, each heap is settled for itself, and then dealt out over the slices;
+- so are those of an instant that alone holds more rows than a slice; what stays of them is dealt
+  out once more by what orders the rows of an instant, so that they make several slices.
+
+What has to be in memory at once is then no more than a slice, but for the copies of one content:
+which of them stay is decided between all, and takes 900 bytes each.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import queue
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +35,7 @@ from edc_pipeline.consolidation.identity import Rules, Tally, settle
 from edc_pipeline.consolidation.plan import Batch, Plan
 from edc_pipeline.consolidation.rows import NUMBERS, Array, Part, Rows, assemble, part_of
 from edc_pipeline.consolidation.small_batches import read_together, together
+from edc_pipeline.consolidation.time_cuts import cuts
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 # What the libraries take before a row is read, and what a row takes while it is settled: three
@@ -40,6 +46,8 @@ _FEWEST_ROWS: Final = 20_000
 # Larger slices gain nothing: the stages overlap less.
 _MOST_ROWS: Final = 500_000
 _WIDE: Final = 3  # a micro-batch in more slices than this is dealt out
+_MOST_DUE: Final = 2  # slices' worth of rows that may be read for one of them
+_EVERY_KEY: Final = 16  # of the rows of one instant, one in so many is looked at to cut them
 
 
 def rows_of_a_slice(memory: int) -> int:
@@ -61,6 +69,7 @@ class Slice:
     rows: Rows
     settled_from: int  # rows from here on were settled before
     rows_read: int  # of the plan, for progress
+    until: int | None  # an instant: all rows before it are in this slice and those before it
 
 
 @dataclass
@@ -72,28 +81,6 @@ class Reading:
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
 
-def cuts(batches: Sequence[Batch], slice_rows: int) -> list[int]:
-    """The instants at which slices begin, but for the first: as if each micro-batch's rows lay
-    evenly between its first and its last."""
-    rows = sum(b.footer.rows for b in batches)
-    if rows <= slice_rows:
-        return []
-    first = np.array([b.footer.min_ts_event for b in batches], np.int64)
-    end = np.array([b.footer.max_ts_event for b in batches], np.int64) + 1
-    count = np.array([b.footer.rows for b in batches], np.float64)
-    edges = np.unique(np.concatenate([first, end]))
-    # Rows a nanosecond, added where a micro-batch begins and taken off where it ends.
-    rate = np.zeros(len(edges))
-    np.add.at(rate, np.searchsorted(edges, first), count / (end - first))
-    np.add.at(rate, np.searchsorted(edges, end), -count / (end - first))
-    held = np.concatenate([[0.0], np.cumsum(np.cumsum(rate)[:-1] * np.diff(edges))])
-    pieces = -(-rows // slice_rows)
-    wanted = np.arange(1, pieces) * (rows / pieces)
-    since = np.interp(wanted, held, (edges - edges[0]).astype(np.float64))
-    found = edges[0] + since.astype(np.int64)
-    return sorted({int(cut) for cut in found if cut > edges[0]})
-
-
 def slices(
     plan: Plan,
     rules: Rules,
@@ -103,9 +90,9 @@ def slices(
     advance: Callable[[int], None],
 ) -> Iterator[Slice]:
     """The slices in order of time. `scratch` is a folder of ours for what goes over the disk."""
-    at = cuts(plan.batches, slice_rows)
     with ExitStack() as open_files:
-        ahead = _Ahead(_Reader(plan, rules, at, scratch, reading, advance, open_files).slices())
+        reader = _Reader(plan, rules, slice_rows, scratch, reading, advance, open_files)
+        ahead = _Ahead(reader.slices())
         open_files.callback(ahead.stop)
         yield from ahead
 
@@ -154,7 +141,7 @@ class _Reader:
         self,
         plan: Plan,
         rules: Rules,
-        at: list[int],
+        slice_rows: int,
         scratch: Path,
         reading: Reading,
         advance: Callable[[int], None],
@@ -162,7 +149,9 @@ class _Reader:
     ) -> None:
         self._plan = plan
         self._rules = rules
-        self._cuts = at
+        self._slice_rows = slice_rows
+        self._cuts = cuts(plan.batches, slice_rows)
+        self._full = set(self._cuts.slice_of(np.array(self._cuts.full, np.int64)).tolist())
         self._reading = reading
         self._advance = advance
         self._scratch = scratch
@@ -174,37 +163,58 @@ class _Reader:
         heaps = self._deal(dealt) if dealt else None
         carried: list[Part] = []
         waiting = sorted(narrow, key=lambda b: b.footer.min_ts_event, reverse=True)
-        for number, end in enumerate([*self._cuts, None]):
+        for number, end in enumerate([*self._cuts.at, None]):
             parts, carried, due = carried, [], list[Batch]()
             while waiting and (end is None or waiting[-1].footer.min_ts_event < end):
                 due.append(waiting.pop())
             parts += self._read(due)
             if end is not None:
                 parts, carried = _split(parts, end)
+            if heaps is not None and number in self._full:
+                assert end is not None
+                yield from self._of_instant(heaps, number, end - 1)
+                continue
             if heaps is not None:
                 parts += heaps.take(number)
             parts.sort(key=lambda part: part.settled)
             rows = assemble(parts, self._plan.event_type)
             fresh = sum(p.rows for p in parts if not p.settled)
             del parts
-            yield Slice(rows, fresh, self._read_rows)
+            yield Slice(rows, fresh, self._read_rows, end)
+
+    def _of_instant(self, heaps: _Heaps, number: int, instant: int) -> Iterator[Slice]:
+        """The rows of an instant that has too many for a slice, which are settled."""
+        finer = _Heaps(self._scratch / f"instant{number}", self._open_files)
+        ends = _ends_by_order(heaps.parts(number), self._slice_rows)
+        for part in heaps.parts(number):
+            finer.deal(part, _place_by_order(part, ends))
+        heaps.drop(number)
+        for heap in (numbers := finer.numbers()):
+            rows = assemble(finer.take(heap), self._plan.event_type)
+            until = instant + 1 if heap == numbers[-1] else instant
+            yield Slice(rows, 0, self._read_rows, until)
 
     def _sort_out(self) -> tuple[list[Batch], list[Batch]]:
         """(micro-batches to read as their time comes, those to be dealt out first)."""
-        if not self._cuts:
+        if not self._cuts.at:
             return self._plan.batches, []
         narrow: list[Batch] = []
         dealt: list[Batch] = []
+        footers = [b.footer for b in self._plan.batches]
         first, last = (
-            np.searchsorted(
-                self._cuts, [getattr(b.footer, end) for b in self._plan.batches], "right"
-            )
+            self._cuts.slice_of(np.array([getattr(f, end) for f in footers], np.int64))
             for end in ("min_ts_event", "max_ts_event")
         )
-        for batch, slices_ in zip(self._plan.batches, (last - first).tolist(), strict=True):
-            # Older footers do not say whether the vendor stamped all of their rows.
-            wide = slices_ >= _WIDE or batch.footer.receive_rows != 0
-            (dealt if wide else narrow).append(batch)
+        # Older footers do not say whether the vendor stamped all of their rows.
+        own = np.array([f.receive_rows != 0 for f in footers])
+        wide = own | (last - first >= _WIDE)
+        due = _over(first, last, np.where(wide, 0, [f.rows for f in footers]), len(self._cuts.at))
+        # What lies across a cut is read with the slice before it, and waits.
+        wide |= (last > first) & _meets(first, last, due > _MOST_DUE * self._slice_rows)
+        full = np.isin(np.arange(len(due)), sorted(self._full))
+        wide |= _meets(first, last, full)
+        for batch, is_wide in zip(self._plan.batches, wide.tolist(), strict=True):
+            (dealt if is_wide else narrow).append(batch)
         return narrow, dealt
 
     def _read(self, batches: Sequence[Batch]) -> Iterator[Part]:
@@ -233,16 +243,17 @@ class _Reader:
     def _deal(self, batches: Sequence[Batch]) -> _Heaps:
         slices_ = _Heaps(self._scratch / "time", self._open_files)
         rows = sum(b.footer.rows for b in batches)
-        pieces = max(1, -(-rows * (len(self._cuts) + 1) // max(self._plan.rows, 1)))
+        pieces = max(1, -(-rows // self._slice_rows))
         by_content = _Heaps(self._scratch / "content", self._open_files)
         for part in self._read(batches):
-            own = _own_clock(part)
-            if own.any():
-                received = part.where(own)
-                heap = _scattered(assemble([received], self._plan.event_type)) % pieces
-                by_content.deal(received, heap)
-                part = part.where(~own)  # noqa: PLW2901 - what is left of it
-            slices_.deal(part, self._slice_of(part))
+            heap = self._slice_of(part)
+            apart = _own_clock(part) | np.isin(heap, sorted(self._full))
+            if apart.any():
+                these = part.where(apart)
+                scattered = _scattered(assemble([these], self._plan.event_type))
+                by_content.deal(these, scattered % pieces)
+                part, heap = part.where(~apart), heap[~apart]  # noqa: PLW2901 - what is left
+            slices_.deal(part, heap)
         for number in by_content.numbers():
             rows_ = assemble(by_content.take(number), self._plan.event_type)
             settled = settle(rows_, self._rules)
@@ -255,8 +266,49 @@ class _Reader:
         return slices_
 
     def _slice_of(self, part: Part) -> Array:
-        stamps: Array = part.arrays["ts_event"].to_numpy()
-        return np.searchsorted(self._cuts, stamps, side="right")
+        return self._cuts.slice_of(part.arrays["ts_event"].to_numpy())
+
+
+def _over(first: Array, last: Array, rows: Array, cuts_: int) -> Array:
+    """The rows that are due in each slice, of micro-batches from a first to a last slice."""
+    found = np.zeros(cuts_ + 2, np.int64)
+    np.add.at(found, first, rows)
+    np.add.at(found, last + 1, -rows)
+    return np.cumsum(found)[:-1]
+
+
+def _meets(first: Array, last: Array, slices_: Array) -> Array:
+    """Which micro-batches have rows in one of these slices."""
+    before = np.concatenate([[0], np.cumsum(slices_)])
+    found: Array = before[last + 1] > before[first]
+    return found
+
+
+# What orders the rows of an instant, as `identity` does.
+_WITHIN_INSTANT: Final = ("seq", "created_at", "frame")
+
+
+def _ends_by_order(parts: Iterable[Part], slice_rows: int) -> list[tuple[int, ...]]:
+    """Cuts between rows of one instant, such that about as many lie between any two."""
+    rows, kept = 0, list[Array]()
+    for part in parts:
+        rows += part.rows
+        keys = np.stack([part.arrays[name].to_numpy() for name in _WITHIN_INSTANT])
+        kept.append(keys[:, ::_EVERY_KEY].copy())
+    keys = np.concatenate(kept, axis=1) if kept else np.empty((len(_WITHIN_INSTANT), 0))
+    keys = keys[:, np.lexsort(keys[::-1])]
+    pieces = -(-rows // slice_rows)
+    at = np.arange(1, pieces) * keys.shape[1] // pieces
+    return sorted({tuple(key) for key in keys[:, at].T.tolist()})
+
+
+def _place_by_order(part: Part, ends: Sequence[tuple[int, ...]]) -> Array:
+    seq, created, frame = (part.arrays[name].to_numpy() for name in _WITHIN_INSTANT)
+    found = np.zeros(part.rows, np.int64)
+    for s, c, f in ends:
+        later = (created > c) | ((created == c) & (frame >= f))
+        found += (seq > s) | ((seq == s) & later)
+    return found
 
 
 def _split(parts: list[Part], end: int) -> tuple[list[Part], list[Part]]:
@@ -296,6 +348,14 @@ def _scattered(rows: Rows) -> Array:
     return found
 
 
+def _narrowed(values: pa.Array) -> pa.Array:
+    """A text without the words that none of these rows says: each heap would bear the vocabulary of
+    the whole micro-batch, which is as long as that where rows have ids."""
+    if not pa.types.is_dictionary(values.type) or len(values.dictionary) <= len(values):
+        return values
+    return values.dictionary_decode().dictionary_encode()
+
+
 class _Heaps:
     """Rows dealt out over numbered files."""
 
@@ -312,7 +372,7 @@ class _Heaps:
             self._write(number, part.where(heap == number))
 
     def _write(self, number: int, part: Part) -> None:
-        columns = dict(part.arrays)
+        columns = {name: _narrowed(values) for name, values in part.arrays.items()}
         for name, word in part.constants.items():
             columns[name] = pa.DictionaryArray.from_arrays(
                 pa.array(np.zeros(part.rows, np.int32)), pa.array([word], pa.string())
@@ -330,25 +390,34 @@ class _Heaps:
 
     def take(self, number: int) -> list[Part]:
         """What was dealt to a number; it is dealt to no more, and gone."""
-        parts = []
+        found = list(self.parts(number))
+        self.drop(number)
+        return found
+
+    def parts(self, number: int) -> Iterator[Part]:
+        """One after the other; it is dealt to no more."""
         for settled in (False, True):
-            if (number, settled) not in self._writers:
+            key = (number, settled)
+            if key not in self._writers:
                 continue
-            writer, sink = self._writers.pop((number, settled))
+            self._close(key)
+            with pa.OSFile(str(self._path(key)), "rb") as file, pa.ipc.open_stream(file) as stream:
+                for b in stream:
+                    columns = dict(zip(b.schema.names, b.columns, strict=True))
+                    yield Part(b.num_rows, columns, settled=settled)
+
+    def drop(self, number: int) -> None:
+        for key in ((number, False), (number, True)):
+            if key in self._writers:
+                self._close(key)
+                del self._writers[key]
+                self._path(key).unlink()
+
+    def _close(self, key: tuple[int, bool]) -> None:
+        writer, sink = self._writers[key]
+        if not sink.closed:
             writer.close()
             sink.close()
-            path = self._path((number, settled))
-            with pa.OSFile(str(path), "rb") as source, pa.ipc.open_stream(source) as stream:
-                parts += [
-                    Part(
-                        b.num_rows,
-                        dict(zip(b.schema.names, b.columns, strict=True)),
-                        settled=settled,
-                    )
-                    for b in stream
-                ]
-            path.unlink()
-        return parts
 
     def _path(self, key: tuple[int, bool]) -> Path:
         number, settled = key

@@ -19,7 +19,8 @@ from edc_pipeline.consolidation import Consolidated, Rules, consolidate, pipelin
 from edc_pipeline.consolidation import slices as slices_
 from edc_pipeline.consolidation.names import Order
 from edc_pipeline.consolidation.plan import make_plan
-from edc_pipeline.consolidation.slices import cuts, rows_of_a_slice
+from edc_pipeline.consolidation.slices import rows_of_a_slice
+from edc_pipeline.consolidation.time_cuts import cuts
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.reference import consolidated, number
@@ -186,12 +187,12 @@ def test_cuts_hold_about_the_rows_wanted(tmp_path: Path) -> None:
     rows = frames([[event(ts_event=OPEN + i * 10**6)] for i in range(10_000)])
     write_batches(tmp_path, [rows[i : i + 500] for i in range(0, 10_000, 500)])
     plan = make_plan(tmp_path, "trade", DAY)
-    at = cuts(plan.batches, 2_000)
+    at = cuts(plan.batches, 2_000).at
     edges = [OPEN, *at, OPEN + 10_000 * 10**6]
     held = np.diff(edges) // 10**6
     assert len(held) == 5
     assert held.max() < 2_100
-    assert cuts(plan.batches, 10_000) == []
+    assert cuts(plan.batches, 10_000).at == []
 
 
 def test_memory_decides_the_size_of_a_slice() -> None:
