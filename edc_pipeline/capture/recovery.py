@@ -117,8 +117,10 @@ class _Recovery:
         folder = journal_folder(self._spool, self._collector)
         flushed = self._ledger.flushed_frame(self._collector)
         known = self._ledger.knows(self._collector)
-        if not known:
-            flushed = _last_before(self._spool, self._collector, segment_files(folder))
+        # Nor does a ledger that was brought back from a backup know the latest. What the journal
+        # no longer has is in files, and these stay.
+        before = _last_before(self._spool, self._collector, segment_files(folder), known=known)
+        flushed = max(flushed, before)
         # All in the spool already: it lived until its last flush at least. Its death, not this
         # moment, begins the gap until the next collector.
         self._last_sign = self._ledger.last_sign_of(self._collector)
@@ -270,8 +272,8 @@ class _Recovery:
     def _flush(self) -> None:
         waiting = self._queues.take()
         if not waiting.empty:
-            reached = max(waiting.first_frame, waiting.last_frame)
-            while self._uncounted and self._uncounted[0][0] <= reached:
+            # A flush of gaps alone has read no frame again, and drops no file.
+            while self._uncounted and self._uncounted[0][0] <= waiting.last_frame:
                 span = self._uncounted.pop(0)
                 _drop_other_readings(self._spool, self._collector, span, waiting)
             lines = self._lines.values()
@@ -290,12 +292,13 @@ def _uncounted_flushes(spool: Path, collector: str, from_frame: int) -> list[Spa
     return spans
 
 
-def _last_before(spool: Path, collector: str, segments: Sequence[Path]) -> int:
-    """The last frame that need not be read: it is before the journal, or in a file with one that
-    is."""
+def _last_before(spool: Path, collector: str, segments: Sequence[Path], *, known: bool) -> int:
+    """The last frame that need not be read: it is in a file with one that is before the journal.
+    Of a collector that the ledger does not know, all before the journal need not either."""
     first = min(map(first_frame_of_segment, segments), default=0)
     files = _files_of(spool, collector, 0)
-    return max((last for begins, last, _ in files if begins < first <= last), default=first - 1)
+    in_files = max((last for begins, last, _ in files if begins < first), default=-1)
+    return in_files if known else max(in_files, first - 1)
 
 
 def _files_of(spool: Path, collector: str, from_frame: int) -> Iterator[tuple[int, int, Path]]:

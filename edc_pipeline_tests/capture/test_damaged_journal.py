@@ -523,6 +523,24 @@ def test_after_the_ledger_was_lost_what_the_journal_has_is_counted_once(
     assert Ledger(spool).gaps() == []
 
 
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_ledger_of_a_backup_costs_no_file_that_the_journal_no_longer_has(
+    written: Path, tmp_path: Path, gone: int
+) -> None:
+    spool = tmp_path / "spool"
+    shutil.copytree(written, spool)
+    flush_some(spool, 0, 5)
+    backup = Ledger(spool).path.read_bytes()
+    for first, end in pairwise((5, 14, 20, 30)):
+        flush_some(spool, first, end)
+    for path in segments_in(spool)[:gone]:
+        path.unlink()
+    Ledger(spool).path.write_bytes(backup)
+    recover(spool, KEEP_ALL, lambda: NOON + 1_000)
+    assert frames_kept(spool) == not_heartbeats(set(sent()))
+    assert Ledger(spool).gaps() == []
+
+
 def test_edc_journal_shows_damage_and_where(written: Path, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     shutil.copytree(written, spool)
