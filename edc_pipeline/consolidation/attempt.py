@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,9 @@ from edc_pipeline.events import SCHEMA_VERSION
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 StateInPlaceOf = Callable[[Certificate, Certificate | None], StateOfDay]
+# HDF5, h5py and PyTables have many errors for a disk that refuses: a RuntimeError for a close or a
+# walk, a NoSuchNodeError for what could not be read, an UnImplemented without columns.
+_DISK_REFUSES: Final = (OSError, RuntimeError, LookupError, ValueError, AttributeError)
 
 
 def attempt(
@@ -68,15 +72,13 @@ def attempt(
                     wish.order,
                     written.taken_over,
                 )
-            # HDF5, h5py and PyTables have many for a disk that refuses: a RuntimeError for a close,
-            # a NoSuchNodeError for what could not be read, an UnImplemented without columns.
-            except (OSError, RuntimeError, LookupError, ValueError, AttributeError) as error:
+            except _DISK_REFUSES as error:
                 raise _not_written(path, error) from error
             if fault:
                 raise _not_written(path, fault)
             try:
                 seal(temporary, chunks_in(temporary))
-            except OSError as error:
+            except _DISK_REFUSES as error:
                 raise _not_written(path, error) from error
         if standing and says_the_same(standing, made[0]):
             raise _SaysTheSame

@@ -155,7 +155,7 @@ def test_read_from_the_spool(
     slice_rows=st.integers(1, 6),
     full=st.integers(0, 12),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_day_of_one_busy_instant_is_the_reference(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
