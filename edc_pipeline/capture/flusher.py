@@ -159,14 +159,8 @@ class Flusher:
 
     async def _write_gaps(self, gaps: list[Gap]) -> None:
         ledger, at = Ledger(self._spool), self._clock()
-        await self._insist(
-            lambda: asyncio.to_thread(
-                partial(
-                    ledger.flushed, self._collector, through_frame=-1, at=at, frames={}, events={},
-                    gaps=gaps,
-                )
-            )
-        )  # fmt: skip
+        tell = partial(ledger.flushed, self._collector, through_frame=-1, at=at, gaps=gaps)
+        await self._insist(lambda: asyncio.to_thread(tell))
         await self._on_flushed(Waiting(first_frame=0, last_frame=-1, gaps=gaps))
 
     async def sign_off(self, ended: str) -> None:

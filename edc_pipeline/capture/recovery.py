@@ -130,9 +130,7 @@ class _Recovery:
         self._ledger.collector_started(self._collector, self._clock())
         if not known:
             told = self._last_sign or self._clock()
-            self._ledger.flushed(
-                self._collector, through_frame=flushed, at=told, frames={}, events={}
-            )
+            self._ledger.flushed(self._collector, through_frame=flushed, at=told)
         for segment in read_collector(folder):
             self._take(segment)
         for continuity in self._continuity.values():

@@ -72,14 +72,12 @@ def attempt(
                     wish.order,
                     written.taken_over,
                 )
+                if not fault:
+                    seal(temporary, chunks_in(temporary))
             except _DISK_REFUSES as error:
                 raise _not_written(path, error) from error
             if fault:
                 raise _not_written(path, fault)
-            try:
-                seal(temporary, chunks_in(temporary))
-            except _DISK_REFUSES as error:
-                raise _not_written(path, error) from error
         if standing and says_the_same(standing, made[0]):
             raise _SaysTheSame
 

@@ -59,9 +59,7 @@ def _copy_silences(spool: Path, into: Path, day: dt.date, done: Done) -> None:
     ledger = Ledger(into)
     collector = f"{COLLECTOR}-silences"
     ledger.collector_started(collector, day_bounds(day)[0])
-    ledger.flushed(
-        collector, through_frame=-1, at=day_bounds(day)[1], frames={}, events={}, gaps=gaps
-    )
+    ledger.flushed(collector, through_frame=-1, at=day_bounds(day)[1], gaps=gaps)
     ledger.collector_stopped(collector, day_bounds(day)[1], "replayed")
 
 

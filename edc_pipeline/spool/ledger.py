@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from edc_pipeline import __version__
@@ -181,8 +182,8 @@ class Ledger:
         *,
         through_frame: int,
         at: int,
-        frames: Mapping[tuple[Source, dt.date], FrameCounts],
-        events: Mapping[tuple[Source, EventType, dt.date], int],
+        frames: Mapping[tuple[Source, dt.date], FrameCounts] = MappingProxyType({}),
+        events: Mapping[tuple[Source, EventType, dt.date], int] = MappingProxyType({}),
         gaps: Iterable[Gap] = (),
     ) -> None:
         """Add what frames up to `through_frame` came to, in one transaction, and only once.

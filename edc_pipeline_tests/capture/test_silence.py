@@ -16,17 +16,27 @@ S = 10**9
 
 
 def listen(
-    times: list[float], until_s: float, start_ns: int = NOON + 600 * S
+    times: list[float],
+    until_s: float,
+    start_ns: int = NOON + 600 * S,
+    *,
+    known_to_be_open: bool = False,
 ) -> tuple[float, Silence] | None:
-    """Look every second; the first silence that is flagged, and when."""
+    """Look every second; the first silence that is flagged, and when. A newcomer is judged where
+    its market is known to be open."""
     rhythm, place = Rhythm(FEED), 0
     for second in range(1, int(until_s) + 1):
         came = 0
         while place < len(times) and times[place] <= second:
             came, place = came + 1, place + 1
+        now = second, start_ns + second * S
         if came:
-            rhythm.spoke(second, start_ns + second * S, came)
-        elif found := rhythm.silence(second, start_ns + second * S):
+            rhythm.spoke(*now, came)
+            continue
+        found = rhythm.silence(*now)
+        if found is None and known_to_be_open:
+            found = rhythm.silence_of_newcomer(25.0, second)
+        if found is not None:
             return second, found
     return None
 
@@ -82,23 +92,6 @@ def test_one_hiccup_does_not_make_it_deaf() -> None:
     assert flagged[0] - 3500 <= 31
 
 
-def listen_from_its_start(
-    times: list[float], until_s: float, start_ns: int = NOON + 600 * S
-) -> tuple[float, Silence] | None:
-    """As `listen`, while its market is known to be open."""
-    rhythm, place = Rhythm(FEED), 0
-    for second in range(1, int(until_s) + 1):
-        came = 0
-        while place < len(times) and times[place] <= second:
-            came, place = came + 1, place + 1
-        now = second, start_ns + second * S
-        if came:
-            rhythm.spoke(*now, came)
-        elif found := rhythm.silence(*now) or rhythm.silence_of_newcomer(25.0, second):
-            return second, found
-    return None
-
-
 @pytest.mark.parametrize("per_s", [3.0, 10.0, 50.0])
 @pytest.mark.parametrize("seconds", [3, 10, 20, 30, 45, 59, 60, 61, 75])
 def test_a_feed_that_falls_mute_within_its_first_minute_is_flagged_within_30_s(
@@ -108,7 +101,7 @@ def test_a_feed_that_falls_mute_within_its_first_minute_is_flagged_within_30_s(
         times = arrivals(seed, per_s, seconds)
         if len(times) < FEED.missed_frames:
             continue  # less than any silence is measured by
-        flagged = listen_from_its_start(times, seconds + 60)
+        flagged = listen(times, seconds + 60, known_to_be_open=True)
         assert flagged is not None
         assert flagged[0] - times[-1] <= 30
 
@@ -123,11 +116,11 @@ def test_a_newcomer_that_goes_on_speaking_is_not_flagged(
     seed: int, per_s: float, snapshot: int
 ) -> None:
     times = [0.5] * snapshot + [1 + t for t in arrivals(seed, per_s, 120)]
-    assert listen_from_its_start(times, 120) is None
+    assert listen(times, 120, known_to_be_open=True) is None
 
 
 def test_a_snapshot_alone_says_nothing_of_a_rhythm() -> None:
-    assert listen_from_its_start([n / 1000 for n in range(1900)], 600) is None
+    assert listen([n / 1000 for n in range(1900)], 600, known_to_be_open=True) is None
 
 
 def test_a_start_is_no_silence() -> None:

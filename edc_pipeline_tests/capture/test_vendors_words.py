@@ -11,16 +11,28 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.journal.archive import read_archive
-from edc_pipeline.settings import load
+from edc_pipeline.settings import Settings, load
 from edc_pipeline.spool.layout import quarantine_days
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline_tests.capture.test_collector import run, until
 
 KEY = "hush-5e1a-finnhub"
+
+
+def asking(server: Server, tmp_path: Path, key: str) -> Settings:
+    """A feed of Finnhub's that asks this server."""
+    port = next(iter(server.sockets)).getsockname()[1]
+    config = tmp_path / "feeds.yaml"
+    config.write_text(
+        f"data_dir: {tmp_path}/data\n"
+        "feeds:\n  a: {vendor: finnhub, feed: trades, symbols: [AAPL],"
+        f" url: 'ws://127.0.0.1:{port}/'}}\n"
+    )
+    return load(config, {"EDC_FINNHUB_TOKEN": key})
 
 
 def test_a_key_that_a_vendor_echoes_is_in_no_file_and_no_log(
@@ -35,14 +47,7 @@ def test_a_key_that_a_vendor_echoes_is_in_no_file_and_no_log(
 
     async def scenario() -> None:
         async with serve(refuse, "127.0.0.1", 0) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            config = tmp_path / "feeds.yaml"
-            config.write_text(
-                f"data_dir: {tmp_path}/data\n"
-                "feeds:\n  a: {vendor: finnhub, feed: trades, symbols: [AAPL],"
-                f" url: 'ws://127.0.0.1:{port}/'}}\n"
-            )
-            settings = load(config, {"EDC_FINNHUB_TOKEN": KEY})
+            settings = asking(server, tmp_path, KEY)
             collector, stop = Collector(settings, "c1"), asyncio.Event()
             capturing = asyncio.create_task(collector.run(stop))
             for _ in range(200):
@@ -93,14 +98,7 @@ def test_no_spelling_of_a_key_is_in_a_file_a_log_or_a_reason(
 
     async def scenario() -> None:
         async with serve(echo, "127.0.0.1", 0) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            config = tmp_path / "feeds.yaml"
-            config.write_text(
-                f"data_dir: {tmp_path}/data\n"
-                "feeds:\n  a: {vendor: finnhub, feed: trades, symbols: [AAPL],"
-                f" url: 'ws://127.0.0.1:{port}/'}}\n"
-            )
-            settings = load(config, {"EDC_FINNHUB_TOKEN": key})
+            settings = asking(server, tmp_path, key)
             collector, stop = Collector(settings, "c1"), asyncio.Event()
             capturing = asyncio.create_task(collector.run(stop))
             await until(lambda: collector.report().feeds[0].frames == len(frames))
