@@ -70,7 +70,7 @@ def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Ite
         with suppress(OSError):  # the lock goes with the descriptor, whatever its file says
             os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def successor(spool: Path) -> Owner | None:
@@ -92,6 +92,11 @@ def current_owner(spool: Path, lock: str = LOCK) -> tuple[bool, Owner | None]:
             return True, _read(descriptor)
         return False, None
     finally:
+        _let_go(descriptor)
+
+
+def _let_go(descriptor: int) -> None:
+    with suppress(OSError):  # Linux closes it and the lock is free, whatever the disk says
         os.close(descriptor)
 
 
