@@ -63,6 +63,14 @@ def nuisances() -> list[Fault]:
     ]
 
 
+def at_its_end() -> list[Fault]:
+    """What holds no frame: a collector that has drained ends in order whatever befalls it."""
+    return [
+        Fault("ENOSPC", ("truncate", "close"), "_collector.lock"),
+        Fault("EIO", ("write", "create"), "_status.json"),
+    ]
+
+
 def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_frame(
     tmp_path: Path, faults: Faults
 ) -> None:
@@ -84,8 +92,10 @@ def test_a_fault_of_each_kind_at_each_place_is_told_waited_out_and_costs_no_fram
                 _is_borne(capturing, faults, fault)
             _takes_no_more_than_may_wait(capturing, faults)
             outside.finish()
-            capturing.asked_to_end()
-            assert capturing.ended() == 0, capturing.said[-2000:]
+            with faults.inject(*at_its_end()) as struck:
+                capturing.asked_to_end()
+                assert capturing.ended() == 0, capturing.said[-2000:]
+            assert all(one.times for one in struck), [one.fault for one in struck]
     assert not capturing.tracebacks()
     account_for(settings, [capturing.life], truth, account)
     assert right(account), account
