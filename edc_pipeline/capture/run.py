@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -147,6 +148,8 @@ class _Process:
         )
         self._stop = asyncio.Event()
         self._why = ""
+        # One thread: what is said last is written last, though the wait for another was given up.
+        self._status_writer = ThreadPoolExecutor(1, thread_name_prefix="status")
         self._status_problem = ""
         self._reloading: set[asyncio.Task[None]] = set()
 
@@ -272,7 +275,8 @@ class _Process:
     async def _write_status(self, report: Report) -> None:
         """It is no record: a disk that refuses it is told, and changes nothing else."""
         try:
-            await asyncio.to_thread(write_status, self._settings.spool, report)
+            loop, spool = asyncio.get_running_loop(), self._settings.spool
+            await loop.run_in_executor(self._status_writer, write_status, spool, report)
         except OSError as error:
             if str(error) != self._status_problem:  # told once, not every 2 s
                 log.warning("can't write the status file: %s", error)

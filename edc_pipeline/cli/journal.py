@@ -108,7 +108,8 @@ def _found_in(
         said.append((read.torn, read.whole_bytes, archive or following is not None))
     if following is not None and None not in (read.last_frame, following.first_frame):
         last, first = read.last_frame or 0, following.first_frame or 0
-        if first != last + 1:
+        # They go into the archive in their order: one that is there still had all behind it.
+        if first != last + 1 and read.path.exists():
             said.append((f"after frame {last} comes {first}", read.whole_bytes, True))
     return [{"segment": name, "said": s, "offset": at, "fault": fault} for s, at, fault in said]
 
@@ -173,7 +174,7 @@ def _segments(spool: Path, *, archive: bool) -> Iterator[SegmentRead]:
         yield from read_set_aside(spool)
         return
     for collector in journal_collectors(spool):
-        yield from read_collector(journal_folder(spool, collector))
+        yield from read_collector(journal_folder(spool, collector), of_another=True)
 
 
 def _collector(read: SegmentRead) -> str:

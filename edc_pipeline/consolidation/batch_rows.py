@@ -116,6 +116,9 @@ def _check(part: Part, name: str, footer: Footer, day: dt.date) -> None:
     first, end = day_bounds(day)
     if not first <= low <= high < end:
         raise UnreadableBatch(f"{name}: events from {low} to {high} ns are not all of {day}")
+    if (low, high) != (footer.min_ts_event, footer.max_ts_event):  # slices are cut by these
+        said = f"{footer.min_ts_event} to {footer.max_ts_event}"
+        raise UnreadableBatch(f"{name}: events from {low} to {high} ns, its footer says {said}")
     check_texts(part, name)
     by_feed = _rows_by_feed(part)
     if by_feed != footer.rows_by_feed:

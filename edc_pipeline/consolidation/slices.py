@@ -24,13 +24,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from edc_pipeline.consolidation.batch_rows import read_batch
 from edc_pipeline.consolidation.certificate import Input
+from edc_pipeline.consolidation.heaps import Heaps
 from edc_pipeline.consolidation.identity import Rules, Tally, settle
 from edc_pipeline.consolidation.plan import Batch, Plan
 from edc_pipeline.consolidation.rows import NUMBERS, Array, Part, Rows, assemble, part_of
@@ -172,6 +172,8 @@ class _Reader:
                 parts, carried = _split(parts, end)
             if heaps is not None and number in self._full:
                 assert end is not None
+                # Each micro-batch that reaches into it was dealt out: footers are held to.
+                assert not parts, f"{sum(p.rows for p in parts)} rows of {end - 1} were not dealt"
                 yield from self._of_instant(heaps, number, end - 1)
                 continue
             if heaps is not None:
@@ -182,9 +184,9 @@ class _Reader:
             del parts
             yield Slice(rows, fresh, self._read_rows, end)
 
-    def _of_instant(self, heaps: _Heaps, number: int, instant: int) -> Iterator[Slice]:
+    def _of_instant(self, heaps: Heaps, number: int, instant: int) -> Iterator[Slice]:
         """The rows of an instant that has too many for a slice, which are settled."""
-        finer = _Heaps(self._scratch / f"instant{number}", self._open_files)
+        finer = Heaps(self._scratch / f"instant{number}", self._open_files)
         ends = _ends_by_order(heaps.parts(number), self._slice_rows)
         for part in heaps.parts(number):
             finer.deal(part, _place_by_order(part, ends))
@@ -240,11 +242,11 @@ class _Reader:
         self._advance(part.rows)
         return part
 
-    def _deal(self, batches: Sequence[Batch]) -> _Heaps:
-        slices_ = _Heaps(self._scratch / "time", self._open_files)
+    def _deal(self, batches: Sequence[Batch]) -> Heaps:
+        slices_ = Heaps(self._scratch / "time", self._open_files)
         rows = sum(b.footer.rows for b in batches)
         pieces = max(1, -(-rows // self._slice_rows))
-        by_content = _Heaps(self._scratch / "content", self._open_files)
+        by_content = Heaps(self._scratch / "content", self._open_files)
         for part in self._read(batches):
             heap = self._slice_of(part)
             apart = _own_clock(part) | np.isin(heap, sorted(self._full))
@@ -346,79 +348,3 @@ def _scattered(rows: Rows) -> Array:
             found *= np.uint64(0xFF51AFD7ED558CCD)
             found ^= found >> np.uint64(33)
     return found
-
-
-def _narrowed(values: pa.Array) -> pa.Array:
-    """A text without the words that none of these rows says: each heap would bear the vocabulary of
-    the whole micro-batch, which is as long as that where rows have ids."""
-    if not pa.types.is_dictionary(values.type) or len(values.dictionary) <= len(values):
-        return values
-    return values.dictionary_decode().dictionary_encode()
-
-
-class _Heaps:
-    """Rows dealt out over numbered files."""
-
-    def __init__(self, folder: Path, open_files: ExitStack) -> None:
-        folder.mkdir(parents=True)
-        self._folder = folder
-        self._open_files = open_files
-        self._writers: dict[tuple[int, bool], Any] = {}
-
-    def deal(self, part: Part, heap: Array) -> None:
-        if not part.rows:
-            return
-        for number in np.unique(heap).tolist():
-            self._write(number, part.where(heap == number))
-
-    def _write(self, number: int, part: Part) -> None:
-        columns = {name: _narrowed(values) for name, values in part.arrays.items()}
-        for name, word in part.constants.items():
-            columns[name] = pa.DictionaryArray.from_arrays(
-                pa.array(np.zeros(part.rows, np.int32)), pa.array([word], pa.string())
-            )
-        batch = pa.record_batch({name: columns[name] for name in sorted(columns)})
-        key = (number, part.settled)
-        if key not in self._writers:
-            sink = self._open_files.enter_context(pa.OSFile(str(self._path(key)), "wb"))
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._writers[key] = pa.ipc.new_stream(sink, batch.schema, options=options), sink
-        self._writers[key][0].write_batch(batch)
-
-    def numbers(self) -> list[int]:
-        return sorted({number for number, _ in self._writers})
-
-    def take(self, number: int) -> list[Part]:
-        """What was dealt to a number; it is dealt to no more, and gone."""
-        found = list(self.parts(number))
-        self.drop(number)
-        return found
-
-    def parts(self, number: int) -> Iterator[Part]:
-        """One after the other; it is dealt to no more."""
-        for settled in (False, True):
-            key = (number, settled)
-            if key not in self._writers:
-                continue
-            self._close(key)
-            with pa.OSFile(str(self._path(key)), "rb") as file, pa.ipc.open_stream(file) as stream:
-                for b in stream:
-                    columns = dict(zip(b.schema.names, b.columns, strict=True))
-                    yield Part(b.num_rows, columns, settled=settled)
-
-    def drop(self, number: int) -> None:
-        for key in ((number, False), (number, True)):
-            if key in self._writers:
-                self._close(key)
-                del self._writers[key]
-                self._path(key).unlink()
-
-    def _close(self, key: tuple[int, bool]) -> None:
-        writer, sink = self._writers[key]
-        if not sink.closed:
-            writer.close()
-            sink.close()
-
-    def _path(self, key: tuple[int, bool]) -> Path:
-        number, settled = key
-        return self._folder / f"{number}{'-settled' if settled else ''}.arrows"

@@ -161,12 +161,11 @@ def _footers(
 
 def _leftovers(footers: dict[Path, Footer]) -> list[Path]:
     """Files whose rows are in a compacted one that is whole."""
-    held = {
-        name
-        for path, footer in footers.items()
-        if footer.replaces and is_whole(path.read_bytes())
-        for name in footer.replaces
-    }
+    held = set[str]()
+    for path, footer in footers.items():
+        with suppress(OSError):  # one that retention removes meanwhile, or that can't be read
+            if footer.replaces and is_whole(path.read_bytes()):
+                held.update(footer.replaces)
     return [path for path in footers if path.name in held]
 
 

@@ -49,12 +49,15 @@ def _move(segment: Path, path: Path) -> Path:
 
 
 def retire_raw_segments(spool: Path, before: dt.date) -> list[dt.date]:
-    """Remove the segments of the days of receipt before a day; returns these. What else somebody
-    put into their folders stays."""
-    retired = [day for day in raw_days(spool) if day < before]
-    for day in retired:
+    """Remove the segments of the days of receipt before a day; returns the days that lost some.
+    What else somebody put into their folders stays, and what can't be removed waits."""
+    retired = set[dt.date]()
+    for day in raw_days(spool):
+        if day >= before:
+            continue
         with suppress(OSError):
             for segment in raw_segments(spool, day):
                 segment.unlink(missing_ok=True)
+                retired.add(day)
             raw_folder(spool, day).rmdir()
-    return retired
+    return sorted(retired)

@@ -275,6 +275,31 @@ def test_what_a_refused_commit_left_is_kept_where_no_other_segment_has_it(
     assert not list(journal.folder.iterdir())
 
 
+def test_who_looks_on_leaves_out_what_was_archived_since_it_was_listed(tmp_path: Path) -> None:
+    async def scenario() -> tuple[Path, list[Segment]]:
+        journal = Journal(tmp_path, "c", segment_bytes=1)
+        journal.new_line(LINE)
+        for _ in range(4):
+            append(journal, 5)
+            await journal.commit()
+        await journal.close()
+        return journal.folder, journal.take_sealed()
+
+    folder, segments = asyncio.run(scenario())
+    assert len(segments) == 4
+    looked_at = read_collector(folder, of_another=True)
+    seen = [next(looked_at).first_frame]
+    for segment in segments[:2]:
+        retire_segment(tmp_path, "c", segment, keep_days=7)
+    seen += [read.first_frame for read in looked_at]
+    assert seen == [0, 10, 15]
+    as_owner = read_collector(folder)
+    next(as_owner)
+    retire_segment(tmp_path, "c", segments[3], keep_days=7)
+    with pytest.raises(FileNotFoundError):
+        next(as_owner)
+
+
 def test_a_segment_whose_move_was_not_made_durable_is_archived_at_the_next_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

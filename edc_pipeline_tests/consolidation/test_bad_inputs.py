@@ -76,6 +76,10 @@ def other_feed(path: Path) -> None:
     rewritten(path, lambda t: t, rows_by_feed={"acme/other": 100})
 
 
+def another_span(path: Path) -> None:
+    rewritten(path, lambda t: t, min_ts_event=read_footer(path).min_ts_event + 1)
+
+
 def nul_at_the_end(path: Path) -> None:
     symbols = pa.array(["SPY\x00"] * 100, pa.string())
     rewritten(path, lambda t: t.set_column(2, t.schema.field(2), symbols))
@@ -104,6 +108,7 @@ def nulls(path: Path) -> None:
         (outside_its_day, "are not all of 2026-01-22"),
         (lost_column, "its columns are"),
         (other_feed, "its footer says {'acme/other': 100}"),
+        (another_span, r"its footer says \d+ to \d+"),
         (nul_at_the_end, r"symbol 'SPY\\x00' holds a control character"),
         (not_utf8, "UTF8|utf-8"),
         (nulls, "null"),

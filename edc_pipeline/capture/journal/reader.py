@@ -111,18 +111,26 @@ def lines_of_collector(spool: Path, collector: str) -> dict[int, Line]:
     return found
 
 
-def read_collector(folder: Path) -> Iterator[SegmentRead]:
+def read_collector(folder: Path, *, of_another: bool = False) -> Iterator[SegmentRead]:
     """A collector's segments in the order of their frames, one in memory at a time, and each frame
     in one of them.
 
     A commit that was refused may have left all its bytes, and no more than they could be cut off
     again: its frames then went into the next segment, and those are the ones that became durable.
+
+    `of_another`: who looks at the journal of a collector that runs may find a segment gone into the
+    archive since it was listed, and leaves it out. Who owns the spool must not.
     """
     paths = segment_files(folder)
     for path, behind in zip_longest(paths, paths[1:]):
-        read = read_segment(path)
-        if behind is not None and (first := _first_frame(behind)) is not None:
-            read.end_before(first)
+        try:
+            read = read_segment(path)
+            if behind is not None and (first := _first_frame(behind)) is not None:
+                read.end_before(first)
+        except FileNotFoundError:
+            if of_another:
+                continue
+            raise
         yield read
 
 
