@@ -8,8 +8,14 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edc_pipeline_tests import dice
+
 settings.register_profile(
-    "edc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "edc",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    derandomize=bool(dice.GIVEN),
 )
 settings.load_profile("edc")
 

@@ -42,6 +42,7 @@ from edc_pipeline.capture.run import run_capture
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import days_in
+from edc_pipeline_tests import dice
 from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.crash.account import (
     COMMIT_S,
@@ -256,7 +257,7 @@ def _consolidate(settings: Settings) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seed", type=int, default=dice.seed())
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="edc-crash-") as folder:

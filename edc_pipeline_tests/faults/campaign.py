@@ -30,6 +30,7 @@ from typing import Final
 
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import days_in
+from edc_pipeline_tests import dice
 from edc_pipeline_tests.cli.calling import environment
 from edc_pipeline_tests.crash.account import Account, account_for
 from edc_pipeline_tests.crash.campaign import exchange, settings_of
@@ -213,7 +214,7 @@ def _consolidate(settings: Settings, faults: Faults, weather: _Weather, found: F
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seed", type=int, default=dice.seed())
     asked = parser.parse_args()
     if why := shim.why_not():
         sys.exit(why)

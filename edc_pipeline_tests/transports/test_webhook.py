@@ -14,6 +14,7 @@ from http import HTTPStatus
 import pytest
 
 from edc_pipeline.transports.webhook import Answer, Call, Limits, Listener, NoWebhookPort, listen
+from edc_pipeline_tests import dice
 from edc_pipeline_tests.capture.test_collector import until
 
 LIMITS = Limits(body_bytes=1000, at_once=3, read_s=0.4)
@@ -228,7 +229,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_whatever_is_sent_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    seed = random.SystemRandom().randrange(2**32)
+    seed = dice.seed()
     luck = random.Random(seed)
     with capsys.disabled():
         print(f"\nlistener: fuzzing with seed {seed}")

@@ -18,6 +18,7 @@ from typing import Final
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline_tests import dice
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, all_cases
 
 # What breaks readers: numbers at the edge of what is held, other types, brackets, half a character.
@@ -126,7 +127,7 @@ def main() -> None:
     names = sys.argv[1:2] or list(VENDORS)
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
     for name in names:
-        print(campaign(name, count, random.SystemRandom().randrange(2**32)))
+        print(campaign(name, count, dice.seed()))
 
 
 if __name__ == "__main__":

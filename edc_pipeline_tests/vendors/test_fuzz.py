@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import tracemalloc
 
 import pytest
 
 from edc_pipeline.vendors import VENDORS
+from edc_pipeline_tests import dice
 from edc_pipeline_tests.vendors.fuzz import campaign
 
 FRAMES = 100_000
@@ -19,7 +19,7 @@ KEPT_BYTES = 8 << 20
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_no_mutated_frame_escapes(vendor: str, capsys: pytest.CaptureFixture[str]) -> None:
-    seed = random.SystemRandom().randrange(2**32)
+    seed = dice.seed()
     with capsys.disabled():
         print(f"\n{vendor}: fuzzing with seed {seed} … ", end="", flush=True)
         made = campaign(vendor, FRAMES, seed)
