@@ -94,9 +94,10 @@ class Seen(NamedTuple):
     changed_ns: int
 
 
-def seen(path: Path) -> Seen:
-    """To be asked for before the file is looked at, so that what comes in between shows too."""
-    found = path.stat()
+def seen(path: Path | int) -> Seen:
+    """To be asked for before the file is looked at, so that what comes in between shows too. A
+    number is a descriptor."""
+    found = os.stat(path)
     return Seen(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,12 +16,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from edc_pipeline.consolidation.after_retention import gone
 from edc_pipeline.consolidation.batch_rows import sound_ones, why_none
 from edc_pipeline.consolidation.bit_planes import OfRecords, Said
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
 from edc_pipeline.consolidation.errors import (
     CannotConsolidate,
     DamagedFile,
+    Moved,
     NoSuchData,
     told_clearly,
 )
@@ -31,8 +34,10 @@ from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Plan, make_plan
 from edc_pipeline.consolidation.rows import Array, Rows
 from edc_pipeline.consolidation.slices import Reading, SetAsideWhileReading, slices
+from edc_pipeline.durable_file import Seen
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds
+from edc_pipeline.spool.micro_batch import UnreadableBatch
 
 _SPOOL_SLICE_ROWS: Final = 500_000
 _NOTHING: Final[Mapping[str, Said]] = {}
@@ -44,7 +49,7 @@ class DayRead(msgspec.Struct, kw_only=True):
 
     state: str  # provisional, sealed, restated; `live`: from the spool, no file holds all of it
     source: str  # the file, or the spool
-    rows: int = 0
+    rows: int = 0  # of it that are read; with `blocks`, so far
     why: str = ""
     balanced: bool = False
     gaps: int = 0
@@ -78,8 +83,10 @@ class DayRows:
 
 
 class FromFile(DayRows):
-    def __init__(self, path: Path, certificate: Certificate) -> None:
+    def __init__(self, path: Path, was: Seen, certificate: Certificate) -> None:
+        """`was`: the file whose certificate this is."""
         self._path = path
+        self._was = was
         self._order = certificate.order
         self._listed = certificate.certificate_version > 1  # the list of symbols came with it
         self.state = DayRead(
@@ -94,7 +101,7 @@ class FromFile(DayRows):
         )
 
     def pieces(self, wish: Wish) -> Iterator[Rows]:
-        with told_clearly(self._path), StoredTable(self._path, wish.event_type) as table:
+        with self._table(wish) as table:
             runs = self._runs(table, wish)
             if runs is not None and (wish.symbols is None or self._order == "symbol"):
                 found = _in_runs(table, runs, wish)
@@ -111,7 +118,7 @@ class FromFile(DayRows):
                 yield gathered.rows()
 
     def whole(self, wish: Wish) -> Rows:
-        with told_clearly(self._path), StoredTable(self._path, wish.event_type) as table:
+        with self._table(wish) as table:
             runs = self._runs(table, wish)
             rows = None if runs is None else sum(rows for _, rows in runs)
             gathered = Gathered(wish.event_type, wish.columns, rows)
@@ -122,6 +129,14 @@ class FromFile(DayRows):
             for piece in found:
                 gathered.add(piece)
             return gathered.rows()
+
+    @contextmanager
+    def _table(self, wish: Wish) -> Iterator[StoredTable]:
+        """Once it is open, it stays the same file, whatever takes its name."""
+        with told_clearly(self._path), StoredTable(self._path, wish.event_type) as table:
+            if not table.is_file(self._was):
+                raise Moved(f"{self._path} was replaced before it was read: read it again")
+            yield table
 
     def _runs(self, table: StoredTable, wish: Wish) -> list[tuple[int, int]] | None:
         """(first row, rows) of what is asked for, as far as it is listed."""
@@ -171,6 +186,7 @@ class FromSpool(DayRows):
 
     def pieces(self, wish: Wish) -> Iterator[Rows]:
         plan = self._plan(wish.event_type)
+        self._refuse_retired(wish.event_type)
         given_until = day_bounds(self._day)[0]  # what happened before is given
         while True:
             self.state.gaps = len(plan.ledger.gaps)
@@ -182,13 +198,39 @@ class FromSpool(DayRows):
                 return
             except SetAsideWhileReading as bad:
                 # It was to be read next: no slice that was given holds or misses rows of it.
-                gone = not bad.batch.path.exists()  # compacted meanwhile, or removed: look again
-                plan = self._plan(wish.event_type) if gone else without_damaged(plan)
+                if bad.batch.path.exists():
+                    plan = without_damaged(plan)
+                else:
+                    plan = self._without_losing(plan)
+
+    def _without_losing(self, plan: Plan) -> Plan:
+        """A plan anew, after a micro-batch was found gone: compacted, or removed."""
+        new = self._plan(plan.event_type)
+        there = {b.path.name for b in new.batches} | {s.name for s in new.set_aside}
+        there |= {name for b in new.batches for name in b.footer.replaces}
+        if lost := [b.path.name for b in plan.batches if b.path.name not in there]:
+            raise Moved(
+                f"{len(lost)} micro-batches of {plan.event_type} of {plan.day} were removed from"
+                f" {self._spool} while it was read ({lost[0]}): read it again"
+            )
+        return new
+
+    def _refuse_retired(self, event_type: EventType) -> None:
+        try:
+            retired = gone(self._spool, event_type, self._day)
+        except UnreadableBatch as damaged:
+            raise NoSuchData(str(damaged)) from None
+        if retired:
+            raise Moved(
+                f"{len(retired)} micro-batches of {event_type} of {self._day} were retired from"
+                f" {self._spool} before it was read: read it again"
+            )
 
     def _plan(self, event_type: EventType) -> Plan:
         try:
             return make_plan(self._spool, event_type, self._day)
         except CannotConsolidate as error:
+            self._refuse_retired(event_type)
             raise NoSuchData(str(error)) from error
 
 

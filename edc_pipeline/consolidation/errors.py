@@ -28,6 +28,11 @@ class NoSuchData(ValueError):
     """What was asked for is not there, or is no such thing; the message says what there is."""
 
 
+class Moved(NoSuchData):
+    """What was to be read is not there any more: a new file took its name, or the micro-batches
+    were retired. Read again, the day is there."""
+
+
 class DamagedFile(NoSuchData):
     """A daily file is not as it was written. The message says which, where, and what to do."""
 

@@ -25,6 +25,7 @@ from edc_pipeline.consolidation.content_hash import content_hash, digest_of
 from edc_pipeline.consolidation.errors import DamagedFile
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, canonical
 from edc_pipeline.consolidation.names import SYMBOLS, Codec
+from edc_pipeline.durable_file import Seen, seen
 from edc_pipeline.events import EventType
 
 BLOCK_ROWS: Final = 16 * CHUNK_ROWS  # 262,144: whole chunks, some 50 MB
@@ -114,6 +115,9 @@ class StoredTable:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self._open.close()
+
+    def is_file(self, was: Seen) -> bool:
+        return seen(self._descriptor) == was
 
     def runs_of(self, symbols: Sequence[bytes]) -> list[tuple[int, int]]:
         """(first row, rows) of those of the symbols that the file lists, in the order of their

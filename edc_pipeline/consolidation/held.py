@@ -15,6 +15,7 @@ from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.market_day import parse_day
 from edc_pipeline.spool.layout import batch_files, batch_names
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer
+from edc_pipeline.spool.replaced import replaced_in
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def in_spool(certificate: Certificate, spool: Path) -> InSpool:
     for path in there:
         with suppress(UnreadableBatch, OSError):
             footers[path] = read_footer(path)
-    replaced = {name for footer in footers.values() for name in footer.replaces}
+    replaced = replaced_in(footers)
     found = InSpool(names={path.name for path in there} | replaced)
     for path in there:
         # What a compacted one replaces is left over beside it, and counts no more.

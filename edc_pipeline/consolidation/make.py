@@ -26,6 +26,7 @@ from edc_pipeline.consolidation.wish import MEMORY, Wish, bytes_of
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import storable_day
 from edc_pipeline.spool.micro_batch import UnreadableBatch
+from edc_pipeline.spool.retired import RetiredBatch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,14 +94,10 @@ def consolidate(
     now_ns = time.time_ns() if now_ns is None else now_ns
     state_in_place_of = partial(state_of_day, now_ns=now_ns, sealing_at=sealing_at)
     path = daily_file(out, event_type, day)
-    try:
-        retired = gone(spool, event_type, day)
-    except UnreadableBatch as damaged:
-        raise CannotConsolidate(f"{damaged}. A daily file made before stays") from None
-    if not retired:
+    if not _gone(spool, event_type, day):
         refuse_if_nothing(spool, event_type, day)
     with alone_with(path, patience_s):
-        if retired:
+        if retired := _gone(spool, event_type, day):  # perhaps while we waited
             return _unchanged(path, of_retired(spool, path, event_type, day, retired), watch)
         with watch.stage("plan", 0):
             standing, fault = certificate_of(path)
@@ -118,6 +115,13 @@ def consolidate(
             kept = f". It is kept in {path.parent / 'versions'}" if versions else ""
             made.warnings.append(f"what stood in its place was not to be believed: {fault}{kept}")
         return made
+
+
+def _gone(spool: Path, event_type: EventType, day: dt.date) -> list[RetiredBatch]:
+    try:
+        return gone(spool, event_type, day)
+    except UnreadableBatch as damaged:
+        raise CannotConsolidate(f"{damaged}. A daily file made before stays") from None
 
 
 def _make(

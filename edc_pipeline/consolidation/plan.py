@@ -33,6 +33,7 @@ from edc_pipeline.spool.layout import batch_files, days_in
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import Footer, UnreadableBatch, read_footer
 from edc_pipeline.spool.owner import current_owner
+from edc_pipeline.spool.replaced import damaged_beside_theirs, replaced_in
 
 # A collector puts a micro-batch in its place some milliseconds before its ledger entry. Whoever
 # looks in between sees too many rows, so look again before saying so.
@@ -104,14 +105,15 @@ def _look(spool: Path, event_type: EventType, day: dt.date) -> Plan:
             continue  # compacted since: its rows are in another file
         except (UnreadableBatch, OSError) as error:
             set_aside.append(put_aside(path, error))
-    ledger = read_ledger(spool, event_type, day)
-    return Plan(spool, event_type, day, _not_replaced(batches), set_aside, ledger)
-
-
-def _not_replaced(batches: list[Batch]) -> list[Batch]:
-    """Without the micro-batches that a compacted one holds and that are not removed yet."""
-    replaced = {name for batch in batches for name in batch.footer.replaces}
-    return [batch for batch in batches if batch.path.name not in replaced]
+    footers = {batch.path: batch.footer for batch in batches}
+    replaced, instead = replaced_in(footers), set[str]()
+    for path in damaged_beside_theirs(footers):
+        if {p.name for p in footers}.issuperset(footers[path].replaces):
+            said = UnreadableBatch("it is damaged; all that it was put together of is read instead")
+            set_aside.append(put_aside(path, said, 0))
+            instead.add(path.name)
+    batches = [b for b in batches if b.path.name not in replaced | instead]
+    return Plan(spool, event_type, day, batches, set_aside, read_ledger(spool, event_type, day))
 
 
 def put_aside(path: Path, error: Exception, rows: int | None = None) -> SetAside:

@@ -17,17 +17,21 @@ from edc_pipeline.consolidation.after_retention import gone, lost, what_it_lacks
 from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED
 from edc_pipeline.consolidation.day_rows import DayRows, FromFile, FromSpool, Wish
-from edc_pipeline.consolidation.errors import DamagedFile, NoSuchData, RowsMissing
+from edc_pipeline.consolidation.errors import DamagedFile, Moved, NoSuchData, RowsMissing
 from edc_pipeline.consolidation.frames_of_days import As, finished, frame_of, part
 from edc_pipeline.consolidation.gathered import joined
 from edc_pipeline.consolidation.held import in_spool
 from edc_pipeline.consolidation.names import daily_file
+from edc_pipeline.consolidation.rows import Rows
+from edc_pipeline.durable_file import seen
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.market_day import parse_day, storable_day
 from edc_pipeline.spool.layout import batch_names
 from edc_pipeline.spool.micro_batch import UnreadableBatch
+from edc_pipeline.spool.retired import was_retired
 
 Day = dt.date | str
+_LOOKS: Final = 4  # for a day that is made anew or retired just when it is to be read
 _NAMED: Final = 3  # so many micro-batches are named in a warning
 
 
@@ -62,15 +66,20 @@ def read(
         raise NoSuchData(f"as_={as_!r}: give pandas, polars or arrow")
     if blocks is not None and blocks < 1:
         raise NoSuchData(f"blocks={blocks}: give the rows of a piece, at least 1")
+    if blocks is not None and corrected:
+        raise NoSuchData(
+            "corrected=True with blocks: a break may lie in another block than its"
+            " print; read the day whole, or one symbol of it"
+        )
     folder = _data_folder() if data is None else Path(data)
     found = [
-        (day, _source(folder, wish.event_type, day)) for day in _days(folder, event_type, days)
+        (day, _source(folder, wish.event_type, day)) for day in _days(folder, wish.event_type, days)
     ]
     if blocks is not None:
-        return _in_blocks(found, wish, as_, blocks)
+        return _in_blocks(folder, found, wish, as_, blocks)
     pieces, states = [], {}
-    for day, source in found:
-        rows = finished(source.whole(wish), wish)
+    for day, first in found:
+        source, rows = _whole(folder, day, first, wish)
         source.state.rows = rows.count
         _warn_of_missing(wish.event_type, day, source)
         pieces.append(rows)
@@ -79,25 +88,50 @@ def read(
     return frame_of(whole, as_, wish, states)
 
 
+def _whole(folder: Path, day: dt.date, source: DayRows, wish: Wish) -> tuple[DayRows, Rows]:
+    """The rows of a day, and where they were read from in the end."""
+    for _ in range(_LOOKS):
+        try:
+            return source, finished(source.whole(wish), wish)
+        except Moved:
+            source = _source(folder, wish.event_type, day)
+    return source, finished(source.whole(wish), wish)
+
+
 def _in_blocks(
-    found: list[tuple[dt.date, DayRows]], wish: Wish, as_: As, rows: int
+    folder: Path, found: list[tuple[dt.date, DayRows]], wish: Wish, as_: As, rows: int
 ) -> Iterator[Any]:
-    if wish.corrected:
-        raise NoSuchData(
-            "corrected=True with blocks: a break may lie in another block than its"
-            " print; read the day whole, or one symbol of it"
-        )
-    for day, source in found:
-        warned = 0
-        if source.lacks:
-            _warn_of_missing(wish.event_type, day, source)
-        for piece in source.pieces(wish):
+    for day, first in found:
+        warned = -1
+        for source, piece in _pieces(folder, day, first, wish):
             if len(source.state.set_aside) > warned:
                 warned = len(source.state.set_aside)
                 _warn_of_missing(wish.event_type, day, source)
             for start in range(0, piece.count, rows):
                 some = part(piece, start, start + rows)
+                source.state.rows += some.count
                 yield frame_of(some, as_, wish, {day.isoformat(): source.state})
+        if warned < 0:  # it has no such rows
+            _warn_of_missing(wish.event_type, day, first)
+
+
+def _pieces(
+    folder: Path, day: dt.date, source: DayRows, wish: Wish
+) -> Iterator[tuple[DayRows, Rows]]:
+    """The same, as long as nothing was given yet: what comes behind that must be of one source."""
+    looks = 0
+    while True:
+        given = False
+        try:
+            for piece in source.pieces(wish):
+                given = True
+                yield source, piece
+            return
+        except Moved:
+            looks += 1
+            if given or looks > _LOOKS:
+                raise
+            source = _source(folder, wish.event_type, day)
 
 
 def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> None:
@@ -122,7 +156,9 @@ def _warn_of_missing(event_type: EventType, day: dt.date, source: DayRows) -> No
 
 def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
     path, spool = daily_file(folder / "daily", event_type, day), folder / "spool"
-    if not path.exists():
+    try:
+        was = seen(path)
+    except FileNotFoundError:
         return _without_file(path, spool, event_type, day)
     try:
         # Only whether it is whole: to look at every byte takes as long as to read a symbol.
@@ -136,10 +172,15 @@ def _source(folder: Path, event_type: EventType, day: dt.date) -> DayRows:
     # Without all that the file was made of, the spool can't tell the whole day.
     if new and {i.name for i in certificate.inputs} <= lie.names:
         return FromSpool(spool, day, f"{new} micro-batches have landed since its file was made")
-    source = FromFile(path, certificate)
-    if new:
-        source.state.why = f"{new} micro-batches have landed since; {source.state.why}".strip()
-    if lacks := what_it_lacks(certificate, path, spool):
+    source = FromFile(path, was, certificate)
+    lacks = what_it_lacks(certificate, path, spool)
+    if new and not lacks:
+        lacks = (
+            f"{new} micro-batches of {event_type} of {day} have landed since {path} was made"
+            f" ({lie.late[0].name}), and their rows are not in what was read: not all that the file"
+            " was made of is in the spool, so that they can't be told from repeats"
+        )
+    if lacks:
         source.lacks = source.state.why = lacks
         source.state.state, source.state.balanced = "provisional", False
     return source
@@ -180,6 +221,7 @@ def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:
         for day in span
         if daily_file(folder / "daily", event_type, day).exists()
         or batch_names(folder / "spool", event_type, day)
+        or was_retired(folder / "spool", event_type, day)
     ]
     if not there:
         raise NoSuchData(f"there is no {event_type} from {first} to {last} in {folder}")

@@ -36,6 +36,7 @@ from edc_pipeline.spool.micro_batch import (
     read_micro_batch,
     write_micro_batch,
 )
+from edc_pipeline.spool.replaced import damaged_beside_theirs
 
 # Below this a file is small; so many of them in a row are worth the writing; so large they become.
 SMALL_ROWS: Final = 20_000
@@ -72,14 +73,17 @@ def compact(
         for path in _leftovers(footers):
             _remove(path, was[path], done, dry_run=dry_run)
             del footers[path]
+        # What a damaged one replaced, and left, is put together again.
+        damaged = {path: footers.pop(path) for path in damaged_beside_theirs(footers)}
         for run in _runs(footers, Ledger(spool), small_rows, fewest_files, largest_rows):
             together = {path: footers[path] for path in run}
-            if not dry_run and not _put_together(spool, event_type, day, together, was):
+            healed = _held_by(together, damaged)
+            if not dry_run and not _put_together(spool, event_type, day, together, healed, was):
                 continue
             done.rows += sum(footer.rows for footer in together.values())
             done.written.append(_name(together))
             done.files_after += 1
-            for path in run:
+            for path in (*run, *healed):
                 _remove(path, was[path], done, dry_run=dry_run)
     return done
 
@@ -119,6 +123,7 @@ def _put_together(
     event_type: EventType,
     day: dt.date,
     run: dict[Path, Footer],
+    healed: list[Path],
     was: dict[Path, Seen],
 ) -> bool:
     """False where anything about a file of it is in doubt: the consolidation says what."""
@@ -143,9 +148,22 @@ def _put_together(
         last_frame=last.last_frame,
         table=table,
         name=_name(run),
-        replaces=[name for path, f in run.items() for name in (path.name, *f.replaces)],
+        replaces=[
+            *(name for path, f in run.items() for name in (path.name, *f.replaces)),
+            *(path.name for path in healed),
+        ],
     )
     return True
+
+
+def _held_by(run: dict[Path, Footer], damaged: dict[Path, Footer]) -> list[Path]:
+    """Damaged files all of whose rows are in these, and that would not be written over."""
+    names = {path.name for path in run}
+    return [
+        path
+        for path, footer in damaged.items()
+        if names.issuperset(footer.replaces) and path.name != _name(run)
+    ]
 
 
 def _footers(

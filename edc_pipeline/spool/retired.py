@@ -38,6 +38,11 @@ def retired(spool: Path, event_type: EventType, day: dt.date) -> list[RetiredBat
     return [RetiredBatch(name=n) if isinstance(n, str) else n for n in noted]
 
 
+def was_retired(spool: Path, event_type: EventType, day: dt.date) -> bool:
+    """Whether anything of a day was. Cheap."""
+    return (day_folder(spool, event_type, day) / RETIRED).exists()
+
+
 def note_retired(
     spool: Path, event_type: EventType, day: dt.date, batches: Iterable[RetiredBatch]
 ) -> None:
