@@ -102,7 +102,7 @@ class Collector:
         self._supply = Supply(self._hold, self._new_feed)
         self._supply.know(settings.enabled_feeds)
         self._states = self._supply.states
-        self._started_at = clock()
+        self._started_at, self._started_s = clock(), time.monotonic()
         self._stop = asyncio.Event()
         self._broken = ""
         self.drained = False  # all that was heard is where it belongs
@@ -182,6 +182,7 @@ class Collector:
             stray_calls=self._called.strays,
             subscribers=self._live.subscribers,
             lost_by_subscribers=self._live.lost,
+            running_s=time.monotonic() - self._started_s,
         )
 
     def latencies(self) -> dict[str, Latencies]:

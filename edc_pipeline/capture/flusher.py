@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from edc_pipeline.capture.flush import flush
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
+from edc_pipeline.capture.journal.settled_day import SettledDay
 from edc_pipeline.capture.journal.writer import Journal, Segment
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.market_day import DayFinder
@@ -70,6 +71,7 @@ class Flusher:
         self._flushed_s = time.monotonic()
         self._day_of = DayFinder()
         self._day = self._day_of(clock())
+        self.settled = SettledDay()
 
     @property
     def problem(self) -> str:
@@ -214,8 +216,9 @@ class Flusher:
                     retire_segment, self._spool, self._collector, segment, keep_days=keep_days
                 )
                 self._sealed.remove(segment)
-            today = self._day_of(self._clock())
-            await asyncio.to_thread(retire_old_days, self._spool, today, keep_days=keep_days)
+            today = self.settled.look(self._day_of(self._clock()), time.monotonic())
+            if today is not None:
+                await asyncio.to_thread(retire_old_days, self._spool, today, keep_days=keep_days)
         except Exception as error:
             problem = f"archive of the journal: {error}"
             if problem != self._archive_problem:

@@ -64,6 +64,11 @@ class Report(msgspec.Struct, kw_only=True):
     stray_calls: int = 0  # to no source of ours, or that were no HTTP
     subscribers: int = 0
     lost_by_subscribers: int = 0  # events, oldest first, that slow subscribers did not take
+    running_s: float = 0.0  # by the steady clock: the wall clock may be set
+
+    def per_second(self, number: int) -> float:
+        """Since capture started."""
+        return number / self.running_s if self.running_s > 0 else 0.0
 
     @property
     def events(self) -> dict[EventType, int]:

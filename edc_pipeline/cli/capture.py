@@ -70,14 +70,14 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
 def _tell(report: Report) -> None:
     from edc_pipeline.printable import printable  # noqa: PLC0415
 
-    seconds = max((report.at - report.started_at) / 1e9, 1e-9)
     for feed in report.feeds:
+        rate = report.per_second(feed.frames)
         events = ", ".join(f"{n:,} {t}" for t, n in sorted(feed.events.items())) or "no events"
         problem = f"; {feed.last_problem}" if feed.last_problem else ""
         click.echo(
             printable(
                 f"{feed.name:<20} {feed.state:<10} {feed.frames:>10,} frames"
-                f" ({feed.frames / seconds:,.0f}/s)  {events}; {feed.quarantined} quarantined,"
+                f" ({rate:,.0f}/s)  {events}; {feed.quarantined} quarantined,"
                 f" {feed.reconnects} reconnects{problem}"
             ),
             err=True,

@@ -92,11 +92,10 @@ def _plain(words: str) -> str:
 
 
 def _line(report: Report) -> str:
-    seconds = max((report.at - report.started_at) / 1e9, 1e-9)
     events = sum(report.events.values())
     live = sum(f.connections > 0 for f in report.feeds)
     return (
         f"{live} of {len(report.feeds)} feeds connected, {events:,} events"
-        f" ({events / seconds:,.0f}/s), {report.micro_batches} micro-batches,"
+        f" ({report.per_second(events):,.0f}/s), {report.micro_batches} micro-batches,"
         f" {sum(f.quarantined for f in report.feeds)} frames quarantined"
     )
