@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +85,13 @@ def fsync_path(path: Path) -> None:
     finally:
         with suppress(OSError):  # nothing was written through it
             os.close(descriptor)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it is for want of room that the disk refuses."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Seen(NamedTuple):

@@ -105,32 +105,38 @@ class Collector:
         self._started_at, self._started_s = clock(), time.monotonic()
         self._stop = asyncio.Event()
         self._broken = ""
+        self.has_feeds = asyncio.Event()  # which others may take the place of
         self.drained = False  # all that was heard is where it belongs
 
     async def run(
-        self, stop: asyncio.Event, own: Callable[[], Awaitable[None]] | None = None
+        self,
+        stop: asyncio.Event,
+        own: Callable[[], Awaitable[None]] | None = None,
+        is_ours: Callable[[], bool] = lambda: False,
     ) -> None:
         """Capture until `stop` is set, or until every feed has given up. Then drain.
 
-        With `own` the feeds are heard before the spool is ours; nothing is written till it returns.
+        With `own` the feeds are heard before the spool `is_ours`; nothing is written till it
+        returns.
         """
         self._stop = stop
         await self._shapes.recall(self._states)
         if own is not None:
             self._supply.take(self._settings.enabled_feeds)
-            if not await hear_first(self._supply, own, stop):
+            if not await hear_first(self._supply, own, is_ours, stop):
                 return
             self._journal.wait_counts_from_now()
         # A newcomer waits for the port, as its former owner may still be ending.
         wanted = {} if own else self._settings.enabled_feeds
         await self._called.spool_is_ours(wanted)
         self._polled.spool_is_ours()
-        await asyncio.to_thread(self._ledger.collector_started, self.collector, self._started_at)
+        await self._flusher.sign_on(self._started_at)
         for state, at in await asyncio.to_thread(self._last_heard):
             if not state.connections:  # else it was heard before the former collector let go
                 self._intake.feed_fell_silent(state, at, "no collector was running")
         if own is None:
             self._supply.take(self._settings.enabled_feeds)
+        self.has_feeds.set()
         writing = [
             asyncio.create_task(self._journal.commit_forever()),
             asyncio.create_task(self._flusher.flush_when_due()),
@@ -173,7 +179,7 @@ class Collector:
             waiting_rows=self._flusher.waiting_rows,
             micro_batches=self._flusher.micro_batches,
             flushed_at=self._flusher.flushed_at,
-            disk_problem=self._journal.problem or self._flusher.problem or self._polled.problem,
+            disk_problem=self.disk_problem,
             stopping="draining" if self.stopping else "",
             journal_waiting_bytes=self._journal.waiting_bytes,
             commits=self._journal.figures.commits,
@@ -184,6 +190,11 @@ class Collector:
             lost_by_subscribers=self._live.lost,
             running_s=time.monotonic() - self._started_s,
         )
+
+    @property
+    def disk_problem(self) -> str:
+        """What the disk refuses; empty while it does not."""
+        return self._journal.problem or self._flusher.problem or self._polled.problem
 
     def latencies(self) -> dict[str, Latencies]:
         return {state.source.name: state.latencies for state in self._states}

@@ -165,6 +165,11 @@ class Flusher:
         await self._insist(lambda: asyncio.to_thread(tell))
         await self._on_flushed(Waiting(first_frame=0, last_frame=-1, gaps=gaps))
 
+    async def sign_on(self, at: int) -> None:
+        """The collector's first word in the ledger."""
+        ledger = Ledger(self._spool)
+        await self._insist(lambda: asyncio.to_thread(ledger.collector_started, self._collector, at))
+
     async def sign_off(self, ended: str) -> None:
         """The collector's last word in the ledger."""
         ledger, at = Ledger(self._spool), self._clock()

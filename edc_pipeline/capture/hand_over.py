@@ -36,13 +36,19 @@ _LOOK_EVERY_S: Final = 0.05
 
 
 async def hear_first(
-    supply: Supply, own: Callable[[], Awaitable[None]], stop: asyncio.Event
+    supply: Supply,
+    own: Callable[[], Awaitable[None]],
+    is_ours: Callable[[], bool],
+    stop: asyncio.Event,
 ) -> bool:
-    """Hear the feeds while `own` gets the spool; False when told to stop before that."""
+    """Hear the feeds while `own` gets the spool; False when told to stop before that. Once the
+    spool is ours, its former owner has ended, and what was heard has to be written."""
     owning = asyncio.ensure_future(own())
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({owning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if is_ours():
+            await asyncio.wait({owning})
         if owning.done():
             owning.result()
             return True

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -26,10 +27,12 @@ import msgspec
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.exposition import CaptureFigures, registry_of
 from edc_pipeline.capture.hand_over import take_over as take_spool_over
+from edc_pipeline.capture.hang_up import HangUp
 from edc_pipeline.capture.metrics import NoMetricsPort, metrics_endpoint
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.capture.report import Report
 from edc_pipeline.capture.retry import undo_unfinished_retry
+from edc_pipeline.durable_file import is_full
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.owner import Owner, own_spool, successor
 from edc_pipeline.spool.replay_mark import refuse_replay
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 _STATUS_EVERY_S: Final = 2.0
 _WATCH_EVERY_S: Final = 5.0
 _SUCCESSOR_EVERY_S: Final = 0.5
+_RETRY_DISK_S: Final = 2.0
 _LAST_S: Final = 1.0  # for a drain that is broken off
 
 
@@ -66,6 +70,7 @@ def run_capture(
     may_go_on: Callable[[], str] | None = None,
     on_report: Callable[[Report], None] | None = None,
     reload: Callable[[], Settings] | None = None,
+    hang_up: HangUp | None = None,
     take_over: bool = False,
     report_every_s: float = 300.0,
     watch_every_s: float = _WATCH_EVERY_S,
@@ -78,6 +83,9 @@ def run_capture(
     `SpoolIsReplay` when a replay filled the spool, `SpoolIsOwned` when another collector has it,
     `NoMetricsPort` when the metrics' port is taken, `CaptureFailed` when all feeds gave up.
     """
+    if reload is not None and hang_up is None:
+        hang_up = HangUp()
+        hang_up.listen()
     refuse_replay(settings.spool)
     collector = new_collector_name(time.time_ns())
     owner = Owner(collector=collector, pid=os.getpid(), started_at=time.time_ns(), run_id=run_id)
@@ -86,9 +94,9 @@ def run_capture(
     with ExitStack() as held:
         if not take_over:
             held.enter_context(own_spool(settings.spool, owner))
-            _recover(settings)
+            _recover_when_there_is_room(settings)
             held.enter_context(process.metrics())
-        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s, reload)
+        beside = _Beside(may_go_on, watch_every_s, on_report, report_every_s, reload, hang_up)
         return asyncio.run(process.run(for_seconds, beside, held if take_over else None))
 
 
@@ -109,6 +117,32 @@ def _recover(settings: Settings) -> None:
                 dead.lost,
             )
     undo_unfinished_retry(settings.spool, time.time_ns())
+
+
+def _recover_when_there_is_room(settings: Settings) -> None:
+    """A disk that is full will have room again, and then nobody need start capture anew; whatever
+    else it refuses, somebody has to look."""
+    problem = ""
+    while refused := _refusal_of_recovery(settings):
+        if not is_full(refused):
+            raise refused
+        problem = _tell_refusal(refused, problem)
+        time.sleep(_RETRY_DISK_S)
+
+
+def _refusal_of_recovery(settings: Settings) -> Exception | None:
+    try:
+        _recover(settings)
+    except (OSError, sqlite3.OperationalError) as refused:
+        return refused
+    return None
+
+
+def _tell_refusal(refused: Exception, before: str) -> str:
+    problem = f"{type(refused).__name__}: {refused}"
+    if problem != before:  # told once, not at every try
+        log.error("can't recover what a collector left, trying again: %s", problem)
+    return problem
 
 
 def _warm_up() -> None:
@@ -135,6 +169,7 @@ class _Beside:
     on_report: Callable[[Report], None] | None
     report_every_s: float
     reload: Callable[[], Settings] | None
+    hang_up: HangUp | None
 
 
 class _Process:
@@ -165,9 +200,9 @@ class _Process:
         # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, f"asked to stop by {number.name}")
-        reload = wanted.reload
-        if reload is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._reload_soon, reload)
+        reload, hang_up = wanted.reload, wanted.hang_up
+        if reload is not None and hang_up is not None:
+            hang_up.answer(partial(loop.call_soon_threadsafe, self._reload_soon, reload))
         if for_seconds is not None:
             loop.call_later(for_seconds, self._end, f"its {for_seconds:g} s are over")
         beside = [
@@ -182,6 +217,8 @@ class _Process:
         try:
             await self._collect(take_over)
         finally:
+            if hang_up is not None:
+                hang_up.ignore()
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -207,6 +244,7 @@ class _Process:
         reloading.add_done_callback(self._reloading.discard)
 
     async def _reload(self, reload: Callable[[], Settings]) -> None:
+        await self._collector.has_feeds.wait()
         try:
             new = await asyncio.to_thread(reload)
             wrong = new.missing_secrets() or ([] if new.enabled_feeds else ["no feeds are left"])
@@ -229,7 +267,11 @@ class _Process:
         await take_spool_over(spool, me, held, self._collector.totals, patience_s)
         self._owns = True
         log.info("took the spool over")
-        await asyncio.to_thread(_recover, self._settings)
+        problem = ""
+        while refused := await asyncio.to_thread(_refusal_of_recovery, self._settings):
+            # The former owner has ended. What we hear waits, and at the limit the sockets do.
+            problem = _tell_refusal(refused, problem)
+            await asyncio.sleep(_RETRY_DISK_S)
         try:
             held.enter_context(self.metrics())
         except NoMetricsPort as taken:  # not worth the feeds that are heard already
@@ -237,19 +279,27 @@ class _Process:
 
     async def _hand_over(self) -> None:
         """End for a newcomer that hears the feeds already."""
+        kept = False
         while True:
             await asyncio.sleep(_SUCCESSOR_EVERY_S)
             try:
                 asks = await asyncio.to_thread(successor, self._settings.spool)
             except OSError:
                 continue
-            if asks is not None and self._owns and asks.pid != os.getpid():
+            if asks is None or not self._owns or asks.pid == os.getpid():
+                continue
+            if refuses := self._collector.disk_problem:
+                # Neither of us could write then what is in memory here.
+                if not kept:
+                    log.warning("process %d asks for the spool: not now, %s", asks.pid, refuses)
+                kept = True
+            else:
                 self._end(f"handed over to collector {asks.collector}, process {asks.pid}")
                 return
 
     async def _collect(self, held: ExitStack | None) -> None:
         own = None if held is None else partial(self._take_over, held)
-        collecting = asyncio.create_task(self._collector.run(self._stop, own))
+        collecting = asyncio.create_task(self._collector.run(self._stop, own, lambda: self._owns))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({collecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

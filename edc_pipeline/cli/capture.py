@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 @options.as_json
 def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_json: bool) -> int:
     """Capture the feeds of feeds.yaml into the spool, until stopped."""
+    from edc_pipeline.capture.hang_up import HangUp  # noqa: PLC0415
+
+    hang_up = HangUp()
+    hang_up.listen()  # the first thing: what follows takes a while
+
     from edc_pipeline.capture.metrics import NoMetricsPort  # noqa: PLC0415
     from edc_pipeline.capture.run import CaptureFailed, run_capture  # noqa: PLC0415
     from edc_pipeline.printable import PrintableFormatter, printable  # noqa: PLC0415
@@ -52,6 +57,7 @@ def capture(config: Path | None, for_seconds: float | None, take_over: bool, as_
             settings,
             for_seconds=for_seconds,
             reload=lambda: load(config),
+            hang_up=hang_up,
             take_over=take_over,
             on_report=None if as_json else _tell,
             report_every_s=5.0 if sys.stderr.isatty() else 60.0,

@@ -64,11 +64,12 @@ def hold_lock(path: Path, holder: Owner, patience_s: float = _PATIENCE_S) -> Ite
     try:
         if not _lock_within(descriptor, patience_s):
             raise LockIsHeld(_read(descriptor))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+        # Written over, so that the file keeps its room: a disk that is full keeps nobody out.
+        said = msgspec.json.encode(holder).ljust(os.fstat(descriptor).st_size)
+        os.pwrite(descriptor, said, 0)
         yield
         with suppress(OSError):  # the lock goes with the descriptor, whatever its file says
-            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b" " * len(said), 0)
     finally:
         _let_go(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -178,3 +179,26 @@ def test_a_changed_feed_overlaps_and_leaves_no_hole(running: Running, port: int)
     came = min(r["created_at"] for r in rows if r["connection"] == second)
     assert came < left + 1_000_000_000
     assert Ledger(running.spool).gaps() == []
+
+
+def hears_hang_ups(pid: int) -> bool:
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+
+def test_a_reload_while_it_starts_or_ends_is_heard_and_harms_nobody(
+    running: Running, port: int
+) -> None:
+    currencies = {"currencies": feed(port, "fx", "EUR/USD")}
+    running.write(currencies)
+    running.process = process = start("capture", cwd=running.home)
+    until(lambda: hears_hang_ups(process.pid))
+    running.reload()
+    running.says("the settings were read again: the feeds are the same")
+    running.delivers("currencies")
+    process.terminate()
+    end = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < end:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    running.stop()

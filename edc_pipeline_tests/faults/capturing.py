@@ -25,14 +25,16 @@ PATIENCE_S = 30.0
 class Capturing:
     """One life. What it says goes to `log`."""
 
-    def __init__(self, settings: Settings, folder: Path, number: int, faults: Faults) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, number: int, faults: Faults, *more: str
+    ) -> None:
         self.life = Life(folder / f"marks-{number}", killed_at=2**62)
         self.log = folder / f"log-{number}"
         self._spool = settings.spool
         self.folder = folder
         self.config = folder / "feeds.yaml"
         self.config.write_text(json.dumps(settings.model_dump(mode="json", exclude_defaults=True)))
-        words = [str(self.life.marks), "capture", "--config", str(self.config), "--json"]
+        words = [str(self.life.marks), "capture", "--config", str(self.config), "--json", *more]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edc_pipeline_tests.faults.life", *words],

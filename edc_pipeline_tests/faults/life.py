@@ -27,6 +27,7 @@ def hurry() -> None:
         (spent, "_RETRY_DISK_S"),
         (writer, "_RETRY_S"),
         (capture_run, "_STATUS_EVERY_S"),
+        (capture_run, "_RETRY_DISK_S"),
     ):
         assert hasattr(module, name)
         setattr(module, name, _SOON_S)

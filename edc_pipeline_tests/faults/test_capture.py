@@ -66,7 +66,7 @@ def nuisances() -> list[Fault]:
 def at_its_end() -> list[Fault]:
     """What holds no frame: a collector that has drained ends in order whatever befalls it."""
     return [
-        Fault("ENOSPC", ("truncate", "close"), "_collector.lock"),
+        Fault("ENOSPC", ("write", "close"), "_collector.lock"),
         Fault("EIO", ("write", "create"), "_status.json"),
     ]
 
