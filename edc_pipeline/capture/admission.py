@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.events import (
     NS_MAX,
     NS_MIN,
@@ -23,7 +24,8 @@ from edc_pipeline.events import (
     occurrences,
 )
 from edc_pipeline.market_day import DayFinder, day_bounds, midnight_ns
-from edc_pipeline.vendors.contract import Columns, Reading, Session
+from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.contract import Columns, Reading, Session, quarantined
 from edc_pipeline.vendors.reading import add_fault
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,24 @@ log = logging.getLogger(__name__)
 # Of the rows of one type in a read, told apart. Kite's first frame states each instrument as of its
 # latest trade; with the usual horizon of seven days that may be fifteen.
 _MOST_DAYS: Final = 16
+
+
+# A frame that is longer than its feed's frames may be is taken all the same, up to so many times
+# that length, and goes to quarantine with its bytes: cut off instead, a vendor that begins with a
+# long snapshot would never be heard. What is longer still ends the connection, as a gap.
+TAKEN_TIMES: Final = 4
+# No feed's frames may be less.
+SHORTEST_LIMIT: Final = min(f.max_frame_bytes for v in VENDORS.values() for f in v.feeds.values())
+
+
+def too_large(line: Line, payload: bytes) -> Reading | None:
+    """What a frame is, then, whatever is in it; None: it is not."""
+    vendor = VENDORS.get(line.vendor)
+    spec = vendor.feeds.get(line.feed) if vendor else None
+    if spec is None or len(payload) <= spec.max_frame_bytes:
+        return None
+    most = spec.max_frame_bytes
+    return quarantined(f"a frame of {len(payload):,} bytes, and {most:,} are the most of this feed")
 
 
 class Admission:
@@ -46,8 +66,17 @@ class Admission:
         self._from = NS_MIN
         self._before = NS_MAX + 1
 
-    def read(self, session: Session, payload: bytes, received_at: int) -> Reading:
-        """Read a frame and admit what it holds. A vendor's bug must not cost the frame."""
+    def read(
+        self, session: Session, payload: bytes, received_at: int, line: Line | None = None
+    ) -> Reading:
+        """Read a frame and admit what it holds. A vendor's bug must not cost the frame. With the
+        line that it came by, it is held to the length of that feed's frames."""
+        if (
+            line is not None
+            and len(payload) > SHORTEST_LIMIT
+            and (large := too_large(line, payload))
+        ):
+            return large
         try:
             return self.admit(session.read(payload, received_at), received_at)
         except Exception as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from edc_pipeline.capture.admission import Admission
+from edc_pipeline.capture.admission import SHORTEST_LIMIT, Admission, too_large
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.drift import Drift
 from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies, sampled
@@ -145,6 +145,8 @@ class Intake:
         """The frames of one read."""
         size = sum(map(len, payloads))
         first = self._journal.append_many(line.number, received_at, payloads, size)
+        if size > SHORTEST_LIMIT and any(too_large(line, payload) for payload in payloads):
+            read_many = None
         if (
             read_many is not None
             and (len(payloads) >= _MANY or size >= _LARGE)
@@ -225,7 +227,7 @@ class Intake:
         payload: bytes,
         received_at: int,
     ) -> Heard:
-        reading = self._admission.read(session, payload, received_at)
+        reading = self._admission.read(session, payload, received_at, line)
         if reading.faults:  # they tell what stood in the frame, decoded
             reading.faults = [state.hidden.in_words(fault) for fault in reading.faults]
         if state.continuity.concerns(line):

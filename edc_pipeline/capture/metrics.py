@@ -20,6 +20,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from edc_pipeline.capture.refused_calls import RefusedCalls
+
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
@@ -66,6 +68,7 @@ class _Served:
         self._listener = listener
         self._registry = registry
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(RefusedCalls())
         self._ended = asyncio.Event()
         self._serving = 0
 

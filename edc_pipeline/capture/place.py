@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from edc_pipeline.capture.admission import TAKEN_TIMES
 from edc_pipeline.capture.connection import FeedConnection, Host
 from edc_pipeline.capture.intake import FeedState
 from edc_pipeline.capture.watch import WatchedLine
@@ -193,7 +194,7 @@ def endpoint_of(feed: Feed, secret: str, close_within_s: float = 5.0) -> Endpoin
         query=customs.query(feed.subscription, secret) if customs.query else {},
         close_timeout_s=close_within_s,
         stale_after_s=spec.stale_after_s,
-        max_frame_bytes=spec.max_frame_bytes,
+        max_frame_bytes=TAKEN_TIMES * spec.max_frame_bytes,
         messages_per_s=customs.messages_per_s,
         keepalive=customs.keepalive,
         fatal_statuses=feed.vendor_rules.fatal_statuses,

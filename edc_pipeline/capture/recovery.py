@@ -245,7 +245,7 @@ class _Recovery:
         session = self._sessions.of(line)
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
-        return self._admission.read(session, payload, received_at)
+        return self._admission.read(session, payload, received_at, line)
 
     def _continuity_of(self, source: Source, line: Line) -> Continuity:
         found = self._continuity.get(source)

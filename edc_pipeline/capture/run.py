@@ -30,6 +30,7 @@ from edc_pipeline.capture.hand_over import take_over as take_spool_over
 from edc_pipeline.capture.hang_up import HangUp
 from edc_pipeline.capture.metrics import NoMetricsPort, metrics_endpoint
 from edc_pipeline.capture.recovery import recover
+from edc_pipeline.capture.refused_calls import RefusedCalls
 from edc_pipeline.capture.report import Report
 from edc_pipeline.capture.retry import undo_unfinished_retry
 from edc_pipeline.durable_file import is_full
@@ -197,6 +198,7 @@ class _Process:
     ) -> Ended:
         self._owns = take_over is None
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(RefusedCalls())
         # asyncio.run alone lost the drain in one trial of two; a handler drained every time.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, f"asked to stop by {number.name}")

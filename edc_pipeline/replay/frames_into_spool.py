@@ -160,7 +160,7 @@ class _FrameReplay:
         session = self._sessions.of(line)
         if session is None:
             return quarantined(f"no vendor {line.vendor!r} is known any more")
-        return self._admission.read(session, received.payload, received.received_at)
+        return self._admission.read(session, received.payload, received.received_at, line)
 
     def _continuity_of(self, line: Line) -> Continuity:
         source = Source(line.name, line.vendor, line.feed)

@@ -91,6 +91,7 @@ def read_quarantine_file(path: Path) -> QuarantineFile:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
         said = (table.schema.metadata or {}).get(FOOTER_KEY, b"{}")
         lines = msgspec.json.decode(said, type=dict[str, Any]).get("lines", [])
+        _check_columns(table.schema)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -108,6 +109,13 @@ def read_quarantine_file(path: Path) -> QuarantineFile:
         for row in table.to_pylist()
     ]
     return QuarantineFile(frames, lines)
+
+
+def _check_columns(found: pa.Schema) -> None:
+    """`ValueError` for a file that no flush of ours wrote. Older ones lack the last column."""
+    known = {field.name: field.type for field in found}
+    if any(known.get(f.name) != f.type for f in list(_SCHEMA)[:-1]):
+        raise ValueError(f"its columns are {found.remove_metadata().to_string()[:300]}")
 
 
 def read_quarantine(spool: Path, day: dt.date) -> list[QuarantinedFrame]:

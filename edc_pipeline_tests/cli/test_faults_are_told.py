@@ -8,6 +8,8 @@ import json
 import socket
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from edc_pipeline.spool.layout import STATUS, quarantine_folder
@@ -53,6 +55,17 @@ def test_a_torn_file_of_the_quarantine_does_not_hide_the_others(home: Path) -> N
         assert json.loads(said.out)["frame"] == 7
         assert torn.name in said.err
         assert str(folder.name) in said.err
+
+
+def test_a_foreign_file_in_the_quarantine_is_told_and_left_alone(home: Path) -> None:
+    folder = quarantine_folder(home / "data" / "spool", DAY)
+    foreign = folder / next(folder.iterdir()).name.replace("c1", "c0")
+    pq.write_table(pa.table({"price": [1.0]}), foreign)
+    for words in (("list",), ("show", "7", "--json"), ("retry",)):
+        said = edc("quarantine", *words, cwd=home)
+        assert f"{foreign.name}: its columns are price" in said.err, said
+        assert "Traceback" not in said.err
+    assert foreign.exists()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"at": "soon"}', "\x00"])
