@@ -62,7 +62,7 @@ def mute_feeds(
 
 def _why_mute(feed: FeedReport) -> str:
     if feed.state in {"live", "closed"}:  # closed: it is polled, and not in these hours
-        return feed.subscription
+        return "; ".join(filter(None, [feed.subscription, *feed.mute]))
     return f"{feed.state}{': ' if feed.last_problem else ''}{feed.last_problem}"
 
 

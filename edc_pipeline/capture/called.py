@@ -38,6 +38,7 @@ from edc_pipeline.transports.webhook import (
     listen,
 )
 from edc_pipeline.vendors.contract import Delivery, Session, Webhook
+from edc_pipeline.vendors.shards import WHOLE
 from edc_pipeline.waiting import wait_at_most
 
 log = logging.getLogger(__name__)
@@ -237,6 +238,8 @@ class CalledFeed:
 
     acknowledged = True
     asking_s = 0.0  # nothing is asked for
+    number, shard = 0, WHOLE  # it has no other connection
+    with_events = spoke_at = 0  # the feed's own count says the same
 
     def __init__(
         self,
@@ -251,7 +254,7 @@ class CalledFeed:
         assert feed.spec.webhook is not None
         self._host = host
         self._state = state
-        self._feed = feed
+        self.feed = feed
         self._webhook: Webhook = feed.spec.webhook
         self._delivered = delivered
         self._clock = clock
@@ -263,7 +266,7 @@ class CalledFeed:
         self.standing_since_s: float | None = now_s
 
     def begin_anew(self) -> None:
-        self._line = self._host.open_line(self._state, self._feed, self._line.connection)
+        self._line = self._host.open_line(self._state, self.feed, self._line.connection)
 
     def ask_to_reconnect(self, reason: str) -> None:
         """It is they who call."""
@@ -282,13 +285,13 @@ class CalledFeed:
         return Answer(status, retry_after_s)
 
     def refuses(self, source: str) -> Answer | None:
-        allowed = self._feed.options.get("sources", self._webhook.sources)
+        allowed = self.feed.options.get("sources", self._webhook.sources)
         if allowed and source not in allowed:
             return self._refuse("address not allowed", HTTPStatus.FORBIDDEN)
         return None
 
     async def called(self, call: Call) -> Answer:
-        now_ns, options = self._clock(), self._feed.options
+        now_ns, options = self._clock(), self.feed.options
         delivery = Delivery(call.body, call.headers, call.source, call.query, call.path)
         if not self._secret:  # nobody can prove to know it
             return self._refuse("no secret is set", HTTPStatus.UNAUTHORIZED)

@@ -81,6 +81,8 @@ class FeedConnection:
     speech: Speech = field(default_factory=Speech)
     began_at: int = 0
     heard_at: int = 0
+    with_events: int = 0  # frames, over all its reconnects
+    spoke_at: int = 0  # when the last of them came
     delivered: bool = False  # since it stands
     line: Line | None = None
     session: Session | None = None
@@ -166,10 +168,16 @@ class FeedConnection:
         assert self.session is not None
         assert self.line is not None
         self.heard_at = received_at
-        payloads = self.state.hidden.in_frames(payloads)
+        state = self.state
+        payloads = state.hidden.in_frames(payloads)
+        frames = state.frames
+        before = frames.with_events
         heard = self.host.take(
-            self.state, self.line, self.session, payloads, received_at, self.read_many
+            state, self.line, self.session, payloads, received_at, self.read_many
         )
+        if frames.with_events != before:
+            self.with_events += frames.with_events - before
+            self.spoke_at = received_at
         if heard.ending:
             self.ending.set()
         return heard

@@ -48,6 +48,10 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
 }
 _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
     "edc_connections": ("Connections that stand.", lambda f: f.connections),
+    "edc_mute_connections": (
+        "Connections that say nothing while the feed's others do.",
+        lambda f: len(f.mute),
+    ),
     "edc_gaps_open": (
         "Gaps that last; one in numbers is over when it is known.",
         lambda f: f.gaps_open,

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from edc_pipeline.capture.admission import TAKEN_TIMES
 from edc_pipeline.capture.connection import FeedConnection, Host
 from edc_pipeline.capture.intake import FeedState
-from edc_pipeline.capture.watch import WatchedLine
+from edc_pipeline.capture.mute_lines import WatchedLine
 from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.transports.backoff import SETTLED_S, Backoff
 from edc_pipeline.transports.contract import GaveUp

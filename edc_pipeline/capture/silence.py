@@ -137,6 +137,18 @@ class Rhythm:
         """The silence is ours, or known already: it is not to be learned as a habit."""
         self._spoke_s = None
 
+    def listens_again(self, now_s: float, now_ns: int) -> None:
+        """It was asked anew just now: what was usual before is expected again, if that is known,
+        and no half hour lies between."""
+        if not self.is_known or self._spoke_s is not None:
+            return
+        if not self._rule.edges or now_ns // _HALF_HOUR_NS == self._half_hour:
+            self._spoke_s = now_s
+
+    @property
+    def is_known(self) -> bool:
+        return self._began_s is not None and self._heard_s - self._began_s >= self._rule.learn_s
+
     @property
     def is_newcomer(self) -> bool:
         """It has spoken, and not for long enough to know its pauses."""

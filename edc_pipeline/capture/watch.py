@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from edc_pipeline.capture.intake import FeedState, Intake
+from edc_pipeline.capture.mute_lines import LinesWatch, WatchedLine
+from edc_pipeline.capture.reconnect_pace import ReconnectPace
 from edc_pipeline.capture.silence import FEED, SYMBOL, Rhythm, SilenceRule, SymbolRhythms
 from edc_pipeline.market_hours import MarketIsOpen
 from edc_pipeline.settings_of_feeds import Feed
@@ -40,29 +42,6 @@ class WatchRule:
 WATCH: Final = WatchRule()
 
 
-class WatchedLine(Protocol):
-    """One connection, as the watch sees it."""
-
-    @property
-    def standing_since_s(self) -> float | None:
-        """By the steady clock; None: it does not stand."""
-        ...
-
-    @property
-    def asking_s(self) -> float:
-        """How long it takes us to ask for everything, once it stands."""
-        ...
-
-    @property
-    def acknowledged(self) -> bool: ...
-
-    def begin_anew(self) -> None:
-        """The feed fell silent: what this connection brings next comes after a gap."""
-        ...
-
-    def ask_to_reconnect(self, reason: str) -> None: ...
-
-
 class FeedWatch:
     """One feed's."""
 
@@ -82,13 +61,17 @@ class FeedWatch:
         self._rule = rule
         self.lines: list[WatchedLine] = []  # those that are kept now
         self._rhythm = Rhythm(_for_asset(rule.feed, spec))
+        pace = rule.reconnect_after_s, rule.reconnect_at_most_every_s
+        self._lines_watch = LinesWatch(
+            state, _for_asset(rule.feed, spec), rule.first_within_s, pace
+        )
         self._symbols = SymbolRhythms(_for_asset(rule.symbol, spec))
         self._frames = 0  # with events, when we looked last
         self._looked_s: float | None = None
+        self._listened = True  # at the look before
         self._speaking_s = 0.0  # for how long the feed has been speaking, in all
         self._symbols_due_s = 0.0
-        self._reconnect_due_s = 0.0
-        self._reconnect_wait_s = rule.reconnect_after_s
+        self._pace = ReconnectPace(*pace)
 
     def asks_for(self, symbols: Sequence[str]) -> None:
         """The feed's list has changed; what was wrong with the former one is told anew if it is."""
@@ -104,10 +87,16 @@ class FeedWatch:
         passed_s = 0.0 if self._looked_s is None else now_s - self._looked_s
         self._looked_s = now_s
         self._look_at_subscription(now_s)
-        if late or not reading or not self._state.connections:
+        listening = reading and not late
+        if not listening or not self._state.connections:
             # Nothing was heard because nobody listened, or nobody was awake.
             self._rhythm.not_listening()
             self._symbols.not_listening()
+            self._listened = False
+        elif not self._listened and self._asked_for_s(now_s) >= 0:
+            # A vendor may have lost what a connection that was made anew had asked for.
+            self._rhythm.listens_again(now_s, now_ns)
+            self._listened = True
         self._look_at_symbols(now_s, now_ns)
         came, self._frames = (
             self._state.frames.with_events - self._frames,
@@ -116,8 +105,9 @@ class FeedWatch:
         if came:
             self._speaking_s += 0.0 if late else passed_s
             self._rhythm.spoke(now_s, now_ns, came)
-            return
-        self._look_at_silence(intake, now_s, now_ns, reading=reading and not late)
+        else:
+            self._look_at_silence(intake, now_s, now_ns, reading=listening)
+        self._lines_watch.look(intake, self.lines, now_s, now_ns, listening=listening)
 
     # Silence
 
@@ -143,33 +133,32 @@ class FeedWatch:
             self._rhythm.not_listening()
             for line in self.lines:
                 line.begin_anew()
-        if state.silent and state.connections and now_s >= self._reconnect_due_s:
-            self._reconnect_due_s = now_s + self._reconnect_wait_s
-            self._reconnect_wait_s = min(
-                2 * self._reconnect_wait_s, self._rule.reconnect_at_most_every_s
-            )
+        if not state.silent:
+            self._pace.speaks(now_s, 10 * self._rule.feed.learn_s)
+        elif state.connections and self._pace.is_due(now_s):
             for line in self.lines:
                 line.ask_to_reconnect(state.gap.reason if state.gap else "silent")
-        elif not state.silent and now_s - self._reconnect_due_s > 10 * self._rule.feed.learn_s:
-            self._reconnect_wait_s = self._rule.reconnect_after_s
 
     def _should_speak_for_s(self, now_s: float, now_ns: int) -> float:
         """How long ago it was asked for everything, if that is long enough to hear something of it
         while its market is open; else 0."""
-        within_s = self._rule.first_within_s
-        seconds = max(
-            (
-                now_s - line.standing_since_s - line.asking_s
-                for line in self.lines
-                if line.standing_since_s is not None
-            ),
-            default=0.0,
-        )
+        within_s, seconds = self._rule.first_within_s, self._asked_for_s(now_s)
         if seconds < within_s or self._is_open is None:
             return 0.0
         # From its opening on it has as long as after being asked.
         is_open = self._is_open(now_ns) and self._is_open(now_ns - int(within_s * 1e9))
         return seconds if is_open else 0.0
+
+    def _asked_for_s(self, now_s: float) -> float:
+        """How long ago the first was asked for everything; negative: none is yet."""
+        return max(
+            (
+                now_s - line.standing_since_s - line.asking_s
+                for line in self.lines
+                if line.standing_since_s is not None
+            ),
+            default=-1.0,
+        )
 
     def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
         state = self._state

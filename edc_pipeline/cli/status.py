@@ -243,6 +243,7 @@ def _problems(feed: dict[str, Any]) -> str:
     said = [feed["last_problem"]]
     if (asked := feed.get("subscription", "")) and asked not in said:
         said.append(asked)
+    said += [words for words in feed.get("mute", []) if words not in said]
     if silent := feed.get("silent_symbols"):
         more = feed["silent_symbol_count"] - len(silent)
         said.append(f"not heard: {', '.join(silent)}{f' and {more} more' if more else ''}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -23,11 +23,16 @@ from edc_pipeline.settings_of_feeds import Feed
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
 from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.vendors import VENDORS
+from edc_pipeline.vendors.shards import WHOLE, Shard
 from edc_pipeline_tests.capture.numbered_vendor import made_vendor, message, serving
 from edc_pipeline_tests.capture.test_collector import run, until
 from edc_pipeline_tests.capture.test_gaps import QUICK, captured, feed_of, made, numbered
 
 S = 10**9
+
+
+def stock() -> Feed:
+    return Feed(vendor="tiingo", feed="iex", symbols=("SPY",))
 
 
 @dataclass
@@ -37,6 +42,11 @@ class Standing:
     standing_since_s: float | None = 0.0
     asking_s: float = 0.0
     acknowledged: bool = True
+    number: int = 0
+    shard: Shard = WHOLE
+    feed: Feed = field(default_factory=stock)
+    with_events: int = 0
+    spoke_at: int = 0
     asked_to_reconnect: int = 0
 
     def begin_anew(self) -> None:
@@ -89,7 +99,7 @@ def test_one_that_falls_mute_within_its_first_minute(
         assert state.word == "silent"
 
 
-STOCK = Feed(vendor="tiingo", feed="iex", symbols=("SPY",))
+STOCK = stock()
 OPEN = "2026-01-22T11:00"
 
 
