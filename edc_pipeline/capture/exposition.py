@@ -44,6 +44,10 @@ _FEED_TOTALS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {
         "Webhook calls with what had come already.",
         lambda f: f.delivered_again,
     ),
+    "edc_symbols_beyond": (
+        "How often a symbol was heard that is beyond the most that are remembered.",
+        lambda f: f.symbols_beyond,
+    ),
     "edc_drift": ("Changes in what the vendor sends, also before this start.", lambda f: f.drifts),
 }
 _FEED_LEVELS: Final[dict[str, tuple[str, Callable[[FeedReport], float]]]] = {

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edc_pipeline.coded import Coded, Words
+
+# Of one feed, about 0.15 kB each. All US listings are some 12,000, all coin pairs of the largest
+# exchanges some 3,000; options have more, and none lists a hundred thousand in a day.
+MOST_HEARD: Final = 100_000
+
+
+def remember(known: set[str], spoke: AbstractSet[str], asked_for: AbstractSet[str]) -> int:
+    """Put what spoke among what is known, as far as there is room; what was asked for has room
+    always. How many found none: a vendor may name a new one in every message."""
+    new = spoke - known
+    room = max(0, MOST_HEARD - len(known))
+    if len(new) <= room:
+        known |= new
+        return 0
+    wanted = new & asked_for
+    others = sorted(new - wanted)
+    known |= wanted
+    known.update(others[:room])
+    return max(0, len(others) - room)
 
 
 class HeardSymbols:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,7 +14,7 @@ from edc_pipeline.capture.admission import SHORTEST_LIMIT, Admission, too_large
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.drift import Drift
 from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies, sampled
-from edc_pipeline.capture.heard import HeardSymbols
+from edc_pipeline.capture.heard import MOST_HEARD, HeardSymbols, remember
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.live import Live
@@ -40,6 +41,10 @@ _MANY: Final = 8
 # single event would cost 40 µs instead of 10; none is known.
 _LARGE: Final = 8 << 10
 _AT_PEACE: Final = frozenset({"heartbeat", "acknowledged", "not_wanted", "unchanged", "notice"})
+TOO_MANY_SYMBOLS: Final = (
+    f"the vendor names more than {MOST_HEARD:,} symbols; events of those beyond are stored as any,"
+    " and whether they fall silent is not watched"
+)
 _LOGGED_GAPS: Final = 20  # of one flush; the ledger has them all
 
 
@@ -53,7 +58,8 @@ class FeedState:
     frames: FrameCounts = field(default_factory=FrameCounts)
     events: dict[EventType, int] = field(default_factory=dict)
     symbols: HeardSymbols = field(default_factory=HeardSymbols)  # since the watch looked last
-    symbols_before: set[str] = field(default_factory=set)  # and before
+    symbols_before: set[str] = field(default_factory=set)  # and before, so many as are remembered
+    symbols_beyond: int = 0  # how often one was heard that is not
     last_frame_at: int | None = None
     last_event_at: int | None = None  # receive time of the last frame with events
     last_problem: str = ""
@@ -94,6 +100,16 @@ class FeedState:
     def gaps_begun(self) -> int:
         """All that the ledger has of this feed since capture started, but for those told as one."""
         return self.gaps_of.total() + self.number_gaps.count
+
+    def remember_symbols(self, asked_for: AbstractSet[str]) -> set[str]:
+        """Those heard since this was last asked are among those before from now on."""
+        spoke = self.symbols.take()
+        beyond = remember(self.symbols_before, spoke, asked_for)
+        if beyond and not self.symbols_beyond:
+            self.last_problem = TOO_MANY_SYMBOLS
+            log.error("%s: %s", self.source.name, TOO_MANY_SYMBOLS)
+        self.symbols_beyond += beyond
+        return spoke
 
     def hide(self, key: str) -> None:
         """A vendor may say the key that it refuses, or a part; logs, reports and files must not."""

@@ -318,10 +318,10 @@ class PolledRequest:
         """Vendors leave out what they do not know: a mistyped symbol is silence."""
         self._answers += 1
         state = self._state
+        state.remember_symbols(self._symbols)
         if self._answers < _UNHEARD_AFTER:
             return
-        heard = state.symbols.names() | state.symbols_before
-        silent = self._symbols - heard
+        silent = self._symbols - state.symbols_before
         new = silent.difference(state.silent_symbols)
         if self._answers == _UNHEARD_AFTER and new:
             log.warning(

@@ -43,6 +43,7 @@ class FeedReport(msgspec.Struct, kw_only=True):
     refused_calls: dict[str, int] = {}  # by the reason
     delivered_again: int = 0  # calls with what had come already
     late_copies: int = 0  # events that live subscribers had from another connection already
+    symbols_beyond: int = 0  # how often one was heard that is beyond those remembered
     mute: list[str] = []  # connections that say nothing while the feed's others do, in words
 
 
@@ -111,5 +112,6 @@ def report_feed(
         refused_calls=dict(state.refused),
         delivered_again=state.delivered_again,
         late_copies=late_copies,
+        symbols_beyond=state.symbols_beyond,
         mute=[] if state.removed or state.gave_up else list(state.mute),
     )

@@ -162,8 +162,7 @@ class FeedWatch:
 
     def _look_at_symbols(self, now_s: float, now_ns: int) -> None:
         state = self._state
-        spoke = state.symbols.take()
-        state.symbols_before |= spoke
+        spoke = state.remember_symbols(self._asked_for)
         self._symbols.spoke(spoke, now_s, now_ns)
         if now_s < self._symbols_due_s:
             return

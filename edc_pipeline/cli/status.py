@@ -244,6 +244,8 @@ def _problems(feed: dict[str, Any]) -> str:
     if (asked := feed.get("subscription", "")) and asked not in said:
         said.append(asked)
     said += [words for words in feed.get("mute", []) if words not in said]
+    if beyond := feed.get("symbols_beyond"):
+        said.append(f"{beyond:,} times a symbol beyond the {feed['symbols']:,} that are remembered")
     if silent := feed.get("silent_symbols"):
         more = feed["silent_symbol_count"] - len(silent)
         said.append(f"not heard: {', '.join(silent)}{f' and {more} more' if more else ''}")

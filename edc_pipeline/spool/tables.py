@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -92,13 +93,20 @@ def columns_to_table(
 
 def _numbered(column: Coded) -> pa.DictionaryArray:
     words = column.words
-    known = _dictionary(words, len(words.texts))
+    known = _dictionary(words)
     return pa.DictionaryArray.from_arrays(pa.array(column.codes), known)
 
 
-@lru_cache(maxsize=64)
-def _dictionary(words: Words, count: int) -> pa.Array:
-    return pa.array(words.texts[:count], pa.string())
+# Goes with its words: a list of the latest 64 kept the words of connections long closed, and, where
+# a vendor names ever new symbols, 64 lists of up to 65,536.
+_dictionaries: Final[WeakKeyDictionary[Words, pa.Array]] = WeakKeyDictionary()
+
+
+def _dictionary(words: Words) -> pa.Array:
+    known = _dictionaries.get(words)
+    if known is None or len(known) < len(words.texts):
+        known = _dictionaries[words] = pa.array(list(words.texts), pa.string())
+    return known
 
 
 def _repeated(rows: int) -> int:
