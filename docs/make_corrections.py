@@ -20,7 +20,8 @@ holds it to that, and to the vendors there are. Check a line against the vendor'
 A daily file keeps corrections as events and applies none.
 `edc_pipeline.read("trade", day, corrected=True)` applies them: a correction with an id names all
 rows of that id (of the same vendor, feed, symbol and venue), and of several the last one holds; one
-without names the last print before it with the same price and size.
+without names the last print before it with the same price and size. Each day is corrected by
+itself: ids may begin anew with every day, so that a break names no print of another day's.
 
 This view knows how the day ended. What could be known at an instant is the day as it is kept, up to
 that instant by `created_at`: Massive marks the original print (1, 7, 8) afterwards.

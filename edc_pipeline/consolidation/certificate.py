@@ -19,6 +19,7 @@ import msgspec
 from edc_pipeline.consolidation.checksums import hdf5_of, opened
 from edc_pipeline.consolidation.errors import DamagedFile
 from edc_pipeline.consolidation.names import CERTIFICATE, Codec, Order, says_to_hold
+from edc_pipeline.consolidation.same_files import of_same_files
 from edc_pipeline.consolidation.seal import broken_seal
 from edc_pipeline.events import EventType
 
@@ -169,6 +170,10 @@ def read_certificate(path: Path, *, thoroughly: bool = True) -> Certificate:
     what the certificate says is for `verify` to find out. Not thoroughly: only whether it is whole,
     and at the bytes that are no chunk.
     """
+    return of_same_files(lambda: _read_certificate(path, thoroughly=thoroughly), path)
+
+
+def _read_certificate(path: Path, *, thoroughly: bool) -> Certificate:
     broken = broken_seal(path, thoroughly=thoroughly)
     if broken:
         raise NoCertificate(f"{path.name}: {broken}")

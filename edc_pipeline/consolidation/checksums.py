@@ -154,8 +154,18 @@ def opened(path: Path) -> Iterator[tuple[int, Checksums | None]]:
         os.close(descriptor)
 
 
-def hdf5_of(descriptor: int) -> h5py.File:
+@contextmanager
+def hdf5_of(descriptor: int) -> Iterator[h5py.File]:
     """Whoever replaces the path does not disturb us."""
     import h5py  # noqa: PLC0415
 
-    return h5py.File(f"/proc/self/fd/{descriptor}", "r", locking=False)
+    try:
+        file = h5py.File(f"/proc/self/fd/{descriptor}", "r", locking=False)
+    except OSError:
+        # HDF5 asks for the real path of what it opens, and of a file that was replaced there is
+        # none. Through Python it reads it all the same, and says again what else is wrong with it.
+        with os.fdopen(os.dup(descriptor), "rb") as stream, h5py.File(stream, "r") as file:
+            yield file
+        return
+    with file:
+        yield file

@@ -193,7 +193,8 @@ class FromSpool(DayRows):
             self.state.set_aside = plan.set_aside
             try:
                 for until, settled in _settled(plan):
-                    yield _of_symbols(_from(settled, given_until), wish.symbols)
+                    rows = _of_symbols(_from(settled, given_until), wish.symbols)
+                    yield rows.as_they_appear()
                     given_until = max(given_until, until)
                 return
             except SetAsideWhileReading as bad:

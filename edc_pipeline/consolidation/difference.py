@@ -22,6 +22,7 @@ from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import StoredTable
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.rows import Array
+from edc_pipeline.consolidation.same_files import of_same_files
 from edc_pipeline.consolidation.same_rows import SameRows
 from edc_pipeline.consolidation.words import factorized
 from edc_pipeline.events import COLUMNS, EventType
@@ -71,6 +72,10 @@ class Difference(msgspec.Struct, kw_only=True):
 
 def difference(former: Path, new: Path) -> Difference:
     """`NoCertificate` for what is no daily file, `NotComparable` for files of other things."""
+    return of_same_files(lambda: _difference(former, new), former, new)
+
+
+def _difference(former: Path, new: Path) -> Difference:
     a, b = read_certificate(former), read_certificate(new)
     if (a.event_type, a.day) != (b.event_type, b.day):
         raise NotComparable(

@@ -18,6 +18,7 @@ import numpy as np
 from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import StoredTable
 from edc_pipeline.consolidation.rows import Array
+from edc_pipeline.consolidation.same_files import of_same_files
 from edc_pipeline.consolidation.words import factorized
 from edc_pipeline.events import COLUMNS
 from edc_pipeline.market_day import NS_PER_SECOND, day_bounds, parse_day
@@ -74,6 +75,10 @@ class Summary(msgspec.Struct, kw_only=True):
 def summary(path: Path, *, head: int = 5, tail: int = 5, symbol: str | None = None) -> Summary:
     """`NoCertificate` or OSError for a file that is not a readable daily file; `NoSuchSymbol` for a
     symbol that is not in it."""
+    return of_same_files(lambda: _summary(path, head, tail, symbol), path)
+
+
+def _summary(path: Path, head: int, tail: int, symbol: str | None) -> Summary:
     certificate = read_certificate(path)
     counted = _Counted(certificate, head, tail, symbol)
     with StoredTable(path, certificate.event_type) as table:

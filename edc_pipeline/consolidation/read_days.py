@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +51,9 @@ def read(
 
     Text comes as categoricals, times in America/New_York. With `blocks`, an iterator over pieces of
     at most so many rows, for what is larger than memory. `corrected` applies the vendors' breaks
-    and corrections of trades, which the file only keeps. `data` is the folder that holds `daily/`
-    and `spool/`; by default that of the settings.
+    and corrections of trades, which the file only keeps, each day by itself: ids may begin anew
+    with every day, so that a break names no print of the day before. `data` is the folder that
+    holds `daily/` and `spool/`; by default that of the settings.
 
     A day without a file, or with micro-batches that its file does not hold yet, is read from the
     spool; micro-batches that can't be read are left out, with a warning (`RowsMissing`). How far
@@ -64,14 +66,11 @@ def read(
     wish = _wish(event_type, symbols, columns, corrected)
     if as_ not in ("pandas", "polars", "arrow"):
         raise NoSuchData(f"as_={as_!r}: give pandas, polars or arrow")
-    if blocks is not None and blocks < 1:
-        raise NoSuchData(f"blocks={blocks}: give the rows of a piece, at least 1")
-    if blocks is not None and corrected:
-        raise NoSuchData(
-            "corrected=True with blocks: a break may lie in another block than its"
-            " print; read the day whole, or one symbol of it"
-        )
+    if blocks is not None:
+        _check_blocks(blocks, corrected=corrected)
     folder = _data_folder() if data is None else Path(data)
+    if folder.exists() and not folder.is_dir():
+        raise NoSuchData(f"data={folder}: give the folder that holds daily/ and spool/")
     found = [
         (day, _source(folder, wish.event_type, day)) for day in _days(folder, wish.event_type, days)
     ]
@@ -202,7 +201,7 @@ def _without_file(path: Path, spool: Path, event_type: EventType, day: dt.date) 
 
 
 def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:
-    if isinstance(days, dt.date | str):
+    if isinstance(days, dt.date | str) or not isinstance(days, Iterable):
         return [_day(days)]
     if not isinstance(days, tuple):
         found = [_day(day) for day in days]
@@ -228,9 +227,11 @@ def _days(folder: Path, event_type: EventType, days: Any) -> list[dt.date]:
     return there
 
 
-def _day(day: Day) -> dt.date:
+def _day(day: Any) -> dt.date:
     if isinstance(day, dt.datetime):
         raise NoSuchData(f"{day!r} is an instant; give a day of New York")
+    if not isinstance(day, dt.date | str):
+        raise NoSuchData(f'{day!r} is no day; give a date, or text like "2026-01-22"')
     try:
         return storable_day(day) if isinstance(day, dt.date) else parse_day(day)
     except ValueError as error:
@@ -240,7 +241,7 @@ def _day(day: Day) -> dt.date:
 def _wish(
     event_type: str,
     symbols: str | Iterable[str] | None,
-    columns: Iterable[str] | None,
+    columns: Any,
     corrected_: bool,
 ) -> Wish:
     kind = next((t for t in EVENT_TYPES if t == event_type), None)
@@ -249,19 +250,40 @@ def _wish(
     if corrected_ and kind != "trade":
         raise NoSuchData(f"corrected=True: only trades are corrected, not {event_type}")
     known = [c.name for c in COLUMNS[kind]]
-    wanted = known if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    one = isinstance(columns, str) or not isinstance(columns, Iterable)
+    wanted = known if columns is None else [columns] if one else list(columns)
+    if not wanted:
+        raise NoSuchData("no column was asked for")
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise NoSuchData(f"{kind} has no column {unknown[0]!r}; it has {', '.join(known)}")
     needed = set(wanted) | (set(COLUMNS_NEEDED) if corrected_ else set())
-    named = None if symbols is None else (symbols,) if isinstance(symbols, str) else tuple(symbols)
     return Wish(
         kind,
-        None if named is None else tuple(dict.fromkeys(s.encode() for s in named)),
+        None if symbols is None else _symbols(symbols),
         tuple(name for name in known if name in needed),
         tuple(wanted),
         corrected_,
     )
+
+
+def _check_blocks(blocks: Any, *, corrected: bool) -> None:
+    if not isinstance(blocks, Integral) or int(blocks) < 1:
+        raise NoSuchData(f"blocks={blocks!r}: give the rows of a piece, a whole number from 1 on")
+    if corrected:
+        raise NoSuchData(
+            "corrected=True with blocks: a break may lie in another block than its"
+            " print; read the day whole, or one symbol of it"
+        )
+
+
+def _symbols(symbols: Any) -> tuple[bytes, ...]:
+    one = isinstance(symbols, str | bytes) or not isinstance(symbols, Iterable)
+    named = [symbols] if one else list(symbols)
+    try:
+        return tuple(dict.fromkeys(str.encode(s) for s in named))
+    except (TypeError, UnicodeEncodeError):
+        raise NoSuchData(f"symbols={symbols!r}: give a symbol as text, or several") from None
 
 
 def _data_folder() -> Path:

@@ -29,6 +29,14 @@ class Text:
     def take(self, at: Array) -> Text:
         return self if self.codes is None else Text(self.words, self.codes[at])
 
+    def as_they_appear(self) -> Text:
+        """With the words that a row says, in the order of their appearance."""
+        if self.codes is None:
+            return self
+        told = pa.array(self.codes).dictionary_encode()
+        words = [self.words[code] for code in told.dictionary.to_pylist()]
+        return Text(words, told.indices.to_numpy() if len(words) > 1 else None)
+
     def ranks(self) -> Array:
         """Each word's place among the words in the order of their bytes (which is Unicode's)."""
         order = sorted(range(len(self.words)), key=self.words.__getitem__)
@@ -51,6 +59,11 @@ class Rows:
             {name: values[at] for name, values in self.numbers.items()},
             {name: text.take(at) for name, text in self.texts.items()},
         )
+
+    def as_they_appear(self) -> Rows:
+        """The same rows, whose texts have no word that none of them says."""
+        texts = {name: text.as_they_appear() for name, text in self.texts.items()}
+        return Rows(self.event_type, self.count, self.numbers, texts)
 
     def codes(self, name: str) -> Array:
         text = self.texts[name]

@@ -26,6 +26,7 @@ from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS
 from edc_pipeline.consolidation.near_duplicates import near_duplicates
 from edc_pipeline.consolidation.read_back import index_fault, some_stamps
 from edc_pipeline.consolidation.rows_verified import RowsSeen, read_rows
+from edc_pipeline.consolidation.same_files import of_same_files
 from edc_pipeline.consolidation.seal import broken_seal, wrong_checksums
 from edc_pipeline.consolidation.still_in_spool import check_spool
 from edc_pipeline.events import COLUMNS, SCHEMA_VERSION
@@ -36,6 +37,10 @@ def verify(path: Path, spool: Path | None = None) -> Verification:
 
     Never raises for what is in the file: torn, foreign and damaged files are findings.
     """
+    return of_same_files(lambda: _verify(path, spool), path)
+
+
+def _verify(path: Path, spool: Path | None) -> Verification:
     found = Verification(path=str(path))
     broken = broken_seal(path)
     if broken:

@@ -12,7 +12,8 @@ from edc_pipeline.consolidation.names import Codec, Order
 
 MEMORY: Final = "1GiB"
 LEAST_MEMORY: Final = 512 << 20
-_UNITS: Final = {"MiB": 1 << 20, "GiB": 1 << 30, "MB": 10**6, "GB": 10**9}
+_BINARY: Final = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_UNITS: Final = {**_BINARY, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Wish:
 
 def bytes_of(memory: int | str) -> int:
     """`"1GiB"` → 1,073,741,824; at least 512 MiB, which the libraries and a slice need."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MiB|GiB|MB|GB)", str(memory))
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT]i?B)", str(memory))
     size = memory if isinstance(memory, int) else 0
     if found:
         size = int(float(found[1]) * _UNITS[found[2]])

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -104,6 +105,9 @@ def test_today_comes_from_the_spool_and_says_so(data: Path) -> None:
     consolidate(data / "spool", data / "daily", "trade", NEXT, rules={})
     from_file = edc_pipeline.read("trade", NEXT, symbols="SPY", data=data)
     pd.testing.assert_frame_equal(plain(from_file), plain(frame))
+    assert {n: list(c.cat.categories) for n, c in frame.items() if c.dtype == "category"} == {
+        n: list(c.cat.categories) for n, c in from_file.items() if c.dtype == "category"
+    }
 
 
 def test_what_landed_since_is_in(data: Path) -> None:
@@ -194,7 +198,21 @@ def test_corrected(tmp_path: Path) -> None:
         ({"days": dt.datetime(2026, 1, 22, tzinfo=dt.UTC)}, "is an instant"),
         ({"columns": ["prize"]}, "trade has no column 'prize'; it has ts_event"),
         ({"as_": "csv"}, "give pandas, polars or arrow"),
+        ({"days": None}, "None is no day"),
+        ({"days": 20260122}, "20260122 is no day"),
+        ({"days": (DAY, None)}, "None is no day"),
+        ({"days": np.datetime64("2026-01-22")}, "is no day"),
+        ({"symbols": 5}, "symbols=5: give a symbol as text"),
+        ({"symbols": b"SPY"}, "give a symbol as text"),
+        ({"symbols": [None]}, "give a symbol as text"),
+        ({"symbols": "\ud800"}, "give a symbol as text"),
+        ({"columns": []}, "no column was asked for"),
+        ({"columns": 5}, "trade has no column 5"),
         ({"blocks": 0}, "blocks=0"),
+        ({"blocks": "10"}, "blocks='10'"),
+        ({"blocks": 10.0}, "a whole number from 1 on"),
+        ({"blocks": 10, "corrected": True}, "corrected=True with blocks"),
+        ({"data": __file__}, "give the folder that holds daily/ and spool/"),
         ({"event_type": "quote", "corrected": True}, "only trades are corrected"),
     ],
 )

@@ -8,14 +8,25 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import CannotConsolidate, Order, consolidate, day_rows, retention
+from edc_pipeline.consolidation import (
+    CannotConsolidate,
+    Order,
+    certificate,
+    consolidate,
+    day_rows,
+    h5_read,
+    retention,
+    summary,
+    verification,
+    verify,
+)
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
-from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool.compaction import compact
@@ -132,6 +143,57 @@ def test_compacted_after_the_first_block(data: Path) -> None:
     Ledger(data / "spool").flushed("one", through_frame=10**6, at=OPEN, frames={}, events={})
     assert compact(data / "spool", "trade", DAY).written
     assert found + sum(map(len, blocks)) == BATCHES * ROWS
+
+
+def grows_at(
+    name: str, module: object, data: Path, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> list[int]:
+    """The day grows, and is made anew, at the first call of a function."""
+    real, grown = getattr(module, name), list[int]()
+
+    def called(*asked: Any, **named: Any) -> Any:
+        if not grown:
+            grown.append(1)
+            land(data, range(BATCHES, BATCHES + 1))
+            consolidate(data / "spool", data / "daily", "trade", DAY, rules={}, **more)
+        return real(*asked, **named)
+
+    monkeypatch.setattr(module, name, called)
+    return grown
+
+
+@pytest.mark.parametrize("versions", [0, 3])
+def test_made_anew_between_the_opening_and_hdf5s(
+    data: Path, monkeypatch: pytest.MonkeyPatch, versions: int
+) -> None:
+    """Of a file that lost its name HDF5 can't tell the real path."""
+    make(data)
+    grown = grows_at("hdf5_of", h5_read, data, monkeypatch, versions=versions)
+    assert len(edc_pipeline.read("trade", DAY, data=data)) in (BATCHES * ROWS, 2_100)
+    assert grown
+
+
+@pytest.mark.parametrize("step", ["broken_seal", "wrong_checksums", "certificate_in"])
+def test_made_anew_while_it_is_verified(
+    data: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = make(data)
+    grown = grows_at(step, verification, data, monkeypatch)
+    found = verify(path)
+    assert grown
+    assert found.ok, found.findings
+    assert (found.rows, found.certificate and found.certificate.rows) == (2_100, 2_100)
+
+
+@pytest.mark.parametrize("step", ["broken_seal", "certificate_in"])
+def test_made_anew_while_it_is_shown(
+    data: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = make(data)
+    grown = grows_at(step, certificate, data, monkeypatch)
+    shown = summary(path)
+    assert grown
+    assert (shown.rows, shown.certificate.rows) == (2_100, 2_100)
 
 
 def test_a_range_does_not_pass_over_a_day_whose_file_is_lost(data: Path) -> None:
