@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import os
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -38,7 +39,7 @@ from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_hours import learn
 from edc_pipeline.settings import Settings
 from edc_pipeline.settings_of_feeds import Feed
-from edc_pipeline.spool.ledger import Ledger, Source
+from edc_pipeline.spool.ledger import LastHeard, Ledger, Source
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Session
 from edc_pipeline.vendors.shards import WHOLE, Shard
@@ -67,8 +68,8 @@ class Collector:
         on_gap: OnGap | None = None,
         watch: WatchRule = WATCH,
     ) -> None:
-        """`on_gap` is called in a thread for each gap in the ledger, when it begins and again when
-        it ends; it can neither hold up capture nor end it."""
+        """`on_gap` is called in a thread for each gap in the ledger, when it begins, when more is
+        known of it, and when it ends; it can neither hold up capture nor end it."""
         self.collector = collector
         self._settings = settings
         self._run_id = run_id
@@ -131,9 +132,9 @@ class Collector:
         await self._called.spool_is_ours(wanted)
         self._polled.spool_is_ours()
         await self._flusher.sign_on(self._started_at)
-        for state, at in await asyncio.to_thread(self._last_heard):
+        for state, last in await asyncio.to_thread(self._last_heard):
             if not state.connections:  # else it was heard before the former collector let go
-                self._intake.feed_fell_silent(state, at, "no collector was running")
+                self._intake.nobody_heard(state, last)
         if own is None:
             self._supply.take(self._settings.enabled_feeds)
         self.has_feeds.set()
@@ -286,8 +287,8 @@ class Collector:
     def clock(self) -> Callable[[], int]:
         return self._clock
 
-    def _last_heard(self) -> list[tuple[FeedState, int]]:
-        heard = self._ledger.last_heard()
+    def _last_heard(self) -> list[tuple[FeedState, LastHeard]]:
+        heard = self._ledger.last_heard(self._clock())
         return [(s, heard[s.source]) for s in self._states if s.source in heard]
 
     def open_session(self, feed: Feed) -> Session:
@@ -342,10 +343,21 @@ class Collector:
                 # The first question about a stock takes half a second: not on the event loop.
                 await asyncio.to_thread(learn, self._clock())
                 learn_hours_s = math.inf
+            self._intake.mind_the_clock()
+            await self._tell_clock_steps()
             for _, watch in list(self._watches.values()):
                 watch.look(
                     self._intake, time.monotonic(), self._clock(), reading=self._flusher.reading
                 )
+
+    async def _tell_clock_steps(self) -> None:
+        """Without it a start after our end knows less well when that was: a disk that refuses
+        holds nothing up, and is asked again."""
+        steps = self._intake.untold_steps
+        if told := list(steps):
+            with suppress(OSError, sqlite3.Error):
+                await asyncio.to_thread(self._ledger.clock_stepped, self.collector, told)
+                del steps[: len(told)]
 
     @property
     def stopping(self) -> bool:
@@ -373,6 +385,8 @@ class Collector:
     async def _flushed(self, taken: Waiting) -> None:
         if self._gap_hook is not None:
             self._gap_hook.tell(taken.gaps)
+        self._intake.mind_the_clock()
+        await self._tell_clock_steps()
         await self._shapes.keep(self._states)
 
     def _no_longer_written(self, task: asyncio.Task[None]) -> None:
@@ -385,6 +399,8 @@ class Collector:
     async def _drain(self) -> None:
         await self._flusher.finish()
         self._live.close()
+        self._intake.mind_the_clock()
+        await self._tell_clock_steps()
         for state in self._states:
             self._intake.tell(state, state.continuity.settle(None))
         await self._flusher.flush()

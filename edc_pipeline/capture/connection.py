@@ -206,7 +206,10 @@ class FeedConnection:
         state, shard = self.state, self.shard
         state.connections -= stood
         state.standing[shard.number] -= stood
-        state.heard[shard.number] = max(state.heard.get(shard.number, 0), self.heard_at)
+        before = state.heard.get(shard.number, 0)
+        if self.heard_at and before > self.host.clock():
+            before = 0  # taken before the clock was set back
+        state.heard[shard.number] = max(before, self.heard_at)
         if self.stop.is_set():
             return
         state.last_problem = reason

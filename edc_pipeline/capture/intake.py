@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edc_pipeline.capture.admission import SHORTEST_LIMIT, Admission, too_large
+from edc_pipeline.capture.clock_watch import ClockWatch
 from edc_pipeline.capture.continuity import Continuity
 from edc_pipeline.capture.drift import Drift
 from edc_pipeline.capture.figures import SAMPLE_EVERY, Latencies, sampled
@@ -23,7 +24,8 @@ from edc_pipeline.capture.queues import Queues
 from edc_pipeline.events import EventType
 from edc_pipeline.hidden_key import HiddenKey
 from edc_pipeline.settings import SIMULATED_KEY
-from edc_pipeline.spool.ledger import FrameCounts, Gap, Source
+from edc_pipeline.spool.clock_steps import ClockStep, with_step
+from edc_pipeline.spool.ledger import FrameCounts, Gap, LastHeard, Source
 from edc_pipeline.transports.contract import Heard, together
 from edc_pipeline.vendors.contract import Columns, Control, Reading, ReadMany, Session
 
@@ -45,6 +47,7 @@ TOO_MANY_SYMBOLS: Final = (
     f"the vendor names more than {MOST_HEARD:,} symbols; events of those beyond are stored as any,"
     " and whether they fall silent is not watched"
 )
+_NO_COLLECTOR: Final = "no collector was running"
 _LOGGED_GAPS: Final = 20  # of one flush; the ledger has them all
 
 
@@ -69,6 +72,7 @@ class FeedState:
     # By the number of the shard, where the feed's symbols are shared out over connections; else 0.
     gaps: dict[int, Gap] = field(default_factory=dict)  # that are open
     gaps_of: Counter[int] = field(default_factory=Counter)  # that have begun
+    gaps_cut: int = 0  # entries more, as the clock was set in a gap
     standing: Counter[int] = field(default_factory=Counter)  # connections
     heard: dict[int, int] = field(default_factory=dict)  # when, by connections that ended
     shards: tuple[int, ...] = (0,)
@@ -99,7 +103,7 @@ class FeedState:
     @property
     def gaps_begun(self) -> int:
         """All that the ledger has of this feed since capture started, but for those told as one."""
-        return self.gaps_of.total() + self.number_gaps.count
+        return self.gaps_of.total() + self.gaps_cut + self.number_gaps.count
 
     def remember_symbols(self, asked_for: AbstractSet[str]) -> set[str]:
         """Those heard since this was last asked are among those before from now on."""
@@ -149,6 +153,9 @@ class Intake:
         self._queues = queues
         self._admission = admission
         self._clock = clock
+        self._clock_watch = ClockWatch(clock)
+        self._with_gaps: dict[int, FeedState] = {}  # that are open, by the identity of their feed
+        self.untold_steps: list[ClockStep] = []  # of the clock, for the ledger
 
     def take(
         self,
@@ -278,11 +285,21 @@ class Intake:
         if reading.events and reading.events[0].ts_source == "vendor":
             observe("vendor_to_receive", received_at - reading.events[0].ts_event)
 
+    # Time in which a feed is not heard. One rule for all of it: a gap begins and ends by one and
+    # the same clock, and none begins after it ends. Where the clock is set in it, `mind_the_clock`
+    # ends it by the clock before and goes on by the clock after.
+
     def feed_delivers(self, state: FeedState, at: int, shard: int | None = None) -> None:
         """Data again: the gap, if there was one, is over. What was said meanwhile stays missing."""
         for number in [shard] if shard is not None else list(state.gaps):
-            if (over := state.gaps.pop(number, None)) is not None:
-                self._queues.waiting.gaps.append(replace(over, to_ns=at, state="closed"))
+            if number not in state.gaps:
+                continue
+            if step := self.mind_the_clock():
+                at = step.after  # it was taken by the clock before
+            over = state.gaps.pop(number)
+            self._end(over, at)
+        if not state.gaps:
+            self._with_gaps.pop(id(state), None)
         state.silent = False
 
     def feed_fell_silent(
@@ -291,7 +308,8 @@ class Intake:
         """No connection of this feed, or of a shard of it, stands any more, or none stood since it
         was last heard."""
         for number in [shard] if shard is not None else state.shards:
-            if number in state.gaps:
+            if (known := state.gaps.get(number)) is not None:
+                self._goes_on(state, number, known, reason)
                 continue
             if len(state.shards) > 1:
                 part = state.shards.index(number) + 1 if number in state.shards else number + 1
@@ -300,9 +318,70 @@ class Intake:
                 told = reason
             # In the ledger a gap is told from another by its beginning and its first number.
             gap = Gap(state.source, "", since, None, None, "open", told, -1 - number)
-            state.gaps[number] = gap
             state.gaps_of[number] += 1
-            self._queues.waiting.gaps.append(gap)
+            self._put(state, number, self._by_the_clock_now(state, gap))
+            self._with_gaps[id(state)] = state
+
+    def nobody_heard(self, state: FeedState, last: LastHeard) -> None:
+        """No collector was running since then."""
+        reason = _NO_COLLECTOR
+        if last.by_its_clock > last.at:
+            reason += "; the clock of the one before was ahead of this one's"
+            for number in state.shards:
+                # Whose clock is right is not known: the day of the other one lists it too.
+                at = last.by_its_clock
+                gap = Gap(state.source, "", at, at, None, "closed", reason, -1 - number)
+                self._queues.waiting.gaps.append(gap)
+                state.gaps_cut += 1
+        self.feed_fell_silent(state, last.at, reason)
+
+    def mind_the_clock(self) -> ClockStep | None:
+        """Whether it was set since we looked last. Looked at every second, and where a gap begins
+        or ends."""
+        step = self._clock_watch.look()
+        if step is None:
+            return None
+        log.warning("%s", step)
+        self.untold_steps.append(step)
+        for state in self._with_gaps.values():
+            for number, gap in list(state.gaps.items()):
+                told = replace(gap, reason=with_step(gap.reason, step))
+                self._put(state, number, self._cut(state, told, step))
+        return step
+
+    def _cut(self, state: FeedState, gap: Gap, step: ClockStep) -> Gap:
+        """What of an open gap is by the clock after the step: all of it, unless that says that the
+        gap has not begun yet."""
+        if step.after >= gap.from_ns:
+            return gap
+        self._end(gap, step.before)
+        state.gaps_cut += 1
+        return replace(gap, from_ns=step.after)
+
+    def _by_the_clock_now(self, state: FeedState, gap: Gap) -> Gap:
+        """A gap that begins now, or began before the clock was set."""
+        self.mind_the_clock()
+        now = self._clock()
+        for step in self._clock_watch.steps:
+            if step.after <= now < gap.from_ns <= step.before or (
+                gap.from_ns <= step.before < step.after <= now
+            ):
+                told = replace(gap, reason=with_step(gap.reason, step))
+                gap = self._cut(state, told, step)
+        return replace(gap, from_ns=min(gap.from_ns, now))
+
+    def _goes_on(self, state: FeedState, number: int, gap: Gap, reason: str) -> None:
+        """What began without a collector may go on for a reason of its own."""
+        if gap.reason.startswith(_NO_COLLECTOR) and "; then " not in gap.reason:
+            self._put(state, number, replace(gap, reason=f"{gap.reason}; then {reason}"))
+
+    def _put(self, state: FeedState, number: int, gap: Gap) -> None:
+        state.gaps[number] = gap
+        self._queues.waiting.gaps.append(gap)
+
+    def _end(self, gap: Gap, at: int) -> None:
+        over = replace(gap, to_ns=max(gap.from_ns, at), state="closed")
+        self._queues.waiting.gaps.append(over)
 
     def tell(self, state: FeedState, gaps: Sequence[Gap]) -> None:
         """Gaps in the vendor's numbers."""

@@ -35,6 +35,7 @@ from edc_pipeline.capture.past_sessions import PastSessions
 from edc_pipeline.capture.queues import Queues, Waiting
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.settings import Capture
+from edc_pipeline.spool.clock_steps import ClockStep
 from edc_pipeline.spool.layout import (
     batch_files,
     batch_name,
@@ -111,10 +112,12 @@ class _Recovery:
         self._damaged_behind: list[Damage] = []  # it
         self._uncounted: list[Span] = []  # what flushes left that the ledger does not know
         self._written_at: int | None = None  # the latest segment
+        self._heard_before_now: int | None = None
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
         folder = journal_folder(self._spool, self._collector)
+        self._began_at = self._clock()
         flushed = self._ledger.flushed_frame(self._collector)
         known = self._ledger.knows(self._collector)
         # Nor does a ledger that was brought back from a backup know the latest. What the journal
@@ -137,8 +140,17 @@ class _Recovery:
             self._queues.waiting.gaps += continuity.settle(None)
         ended_at = self._tell_lost_end() or self._done.last_heard or self._last_sign
         self._flush()
-        ended_at = ended_at or self._clock()
-        self._ledger.collector_stopped(self._collector, ended_at, "died; recovered")
+        now = self._clock()
+        ended_at = ended_at or now
+        until = self._ledger.as_of_now(self._collector, ended_at, now)
+        if until is None and self._heard_before_now is not None:
+            # Its clock was ahead when it died, and nobody noted since when: this is the latest time
+            # of it of which ours can know.
+            until = self._heard_before_now
+            self._ledger.clock_stepped(self._collector, [ClockStep(until, ended_at)])
+        self._ledger.collector_stopped(
+            self._collector, ended_at, "died; recovered", gaps_until=until
+        )
         keep_days = self._rules.raw_archive_days
         for segment in read_collector(folder):
             retire_recovered(self._spool, self._collector, segment, keep_days=keep_days)
@@ -172,6 +184,8 @@ class _Recovery:
             self._continuity.clear()
         rows = zip(block.received_at, block.lines, block.payloads, strict=True)
         self._last_read = block.first_frame + len(block) - 1, block.received_at[-1]
+        if sane := [at for at in block.received_at if at <= self._began_at]:
+            self._heard_before_now = max(sane[-1], self._heard_before_now or 0)
         for frame, (received_at, number, payload) in enumerate(rows, block.first_frame):
             line = lines[number]
             source = Source(line.name, line.vendor, line.feed)

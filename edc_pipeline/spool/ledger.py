@@ -25,6 +25,7 @@ from typing import Any, Final, Literal
 from edc_pipeline import __version__
 from edc_pipeline.durable_file import make_durable_folder
 from edc_pipeline.events import EventType
+from edc_pipeline.spool.clock_steps import ClockStep, as_of_now
 from edc_pipeline.spool.layout import LEDGER
 
 GapState = Literal["open", "closed", "filled", "unfillable"]
@@ -58,9 +59,21 @@ CREATE TABLE IF NOT EXISTS retried (
     PRIMARY KEY (collector, frame)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS retry_begun (file TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS clock_steps (
+    collector TEXT NOT NULL, before_ns INTEGER NOT NULL, after_ns INTEGER NOT NULL,
+    PRIMARY KEY (collector, before_ns, after_ns)
+) STRICT;
 """
 
 _FLUSHED_FRAME: Final = "SELECT flushed_frame FROM collectors WHERE collector = ?"
+# By the order in which they came: a clock may have been wrong.
+_WHO_TOOK_WHAT: Final = (
+    "SELECT f.name, f.vendor, f.feed, c.collector, c.started_at,"
+    " coalesce(c.stopped_at, c.flushed_at, c.started_at)"
+    " FROM (SELECT DISTINCT collector, name, vendor, feed FROM frames"
+    " UNION SELECT DISTINCT collector, name, vendor, feed FROM gaps) f"
+    " JOIN collectors c USING (collector) ORDER BY c.rowid"
+)
 _ADD_EVENTS: Final = (
     "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
     " events = events + excluded.events"
@@ -116,6 +129,23 @@ class Gap:
     # connections that share a feed's symbols out: −1 of the first, −2 of the second, and so on.
     first_seq: int = -1
 
+    def __post_init__(self) -> None:
+        """No gap ends before it begins. Where the clock was set back in one that nobody could cut
+        there (see `capture.intake`), it may be anywhere between: so it touches both days."""
+        if self.to_ns is not None and self.to_ns < self.from_ns:
+            begins, ends = self.to_ns, self.from_ns
+            object.__setattr__(self, "from_ns", begins)
+            object.__setattr__(self, "to_ns", ends)
+            object.__setattr__(self, "reason", f"{self.reason}; the clock was set back in it")
+
+
+@dataclass(frozen=True, slots=True)
+class LastHeard:
+    """When the last collector that took a feed ended, or flushed last (ns)."""
+
+    by_its_clock: int
+    at: int  # as the clock says it that tells now; as near as is known, and never after now
+
 
 @dataclass(frozen=True, slots=True)
 class MovedFrame:
@@ -163,13 +193,25 @@ class Ledger:
                 (collector, at),
             )
 
-    def collector_stopped(self, collector: str, at: int, ended: str) -> None:
-        """Its open gaps end with it: the time until the next collector is a gap of its own."""
+    def clock_stepped(self, collector: str, steps: Iterable[ClockStep]) -> None:
+        """Its clock was set: what it said before is to be understood when it is right again."""
+        with self._open() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO clock_steps VALUES (?, ?, ?)",
+                [(collector, step.before, step.after) for step in steps],
+            )
+
+    def collector_stopped(
+        self, collector: str, at: int, ended: str, *, gaps_until: int | None = None
+    ) -> None:
+        """Its open gaps end with it, at `gaps_until` where that is not `at`: the time until the
+        next collector is a gap of its own, and begins where they end."""
         with self._open() as db:
             db.execute(
-                "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed'"
+                "UPDATE gaps SET to_ns = max(from_ns, ?), state = 'closed',"
+                " reason = reason || '; not heard again before capture ended'"
                 " WHERE collector = ? AND to_ns IS NULL",
-                (at, collector),
+                (at if gaps_until is None else gaps_until, collector),
             )
             db.execute(
                 "UPDATE collectors SET stopped_at = ?, ended = ? WHERE collector = ?",
@@ -313,22 +355,26 @@ class Ledger:
         }
 
     def gaps(self, from_ns: int | None = None, to_ns: int | None = None) -> list[Gap]:
-        """Gaps that touch the span, oldest first."""
+        """Gaps that touch the span, oldest first. One of no length has an instant all the same;
+        an older ledger may hold one that ends before it begins."""
         return [
             Gap(Source(*row[:3]), *row[3:])
             for row in self._rows(
                 "SELECT name, vendor, feed, symbol, from_ns, to_ns, size, state, reason, first_seq"
-                " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR to_ns > ?)"
-                " AND (? IS NULL OR from_ns < ?) ORDER BY from_ns, name, first_seq",
-                *(from_ns, from_ns, to_ns, to_ns),
+                " FROM gaps WHERE (? IS NULL OR to_ns IS NULL OR max(from_ns, to_ns) > ?"
+                " OR (from_ns = to_ns AND from_ns = ?))"
+                " AND (? IS NULL OR min(from_ns, coalesce(to_ns, from_ns)) < ?)"
+                " ORDER BY min(from_ns, coalesce(to_ns, from_ns)), name, first_seq",
+                *(from_ns, from_ns, from_ns, to_ns, to_ns),
             )
         ]
 
     def count_gaps(self, from_ns: int) -> tuple[int, int]:
         """How many gaps reach beyond `from_ns`, and how many of all last."""
         for row in self._rows(
-            "SELECT coalesce(sum(to_ns IS NULL OR to_ns > ?), 0), coalesce(sum(to_ns IS NULL), 0)"
-            " FROM gaps",
+            "SELECT coalesce(sum(to_ns IS NULL OR max(from_ns, to_ns) > ?"
+            " OR (from_ns = to_ns AND from_ns = ?)), 0), coalesce(sum(to_ns IS NULL), 0) FROM gaps",
+            from_ns,
             from_ns,
         ):
             return row[0], row[1]
@@ -354,16 +400,31 @@ class Ledger:
         query = "SELECT 1 FROM collectors WHERE collector = ? AND stopped_at IS NOT NULL"
         return bool(self._rows(query, collector))
 
-    def last_heard(self) -> dict[Source, int]:
-        """By feed, when the last collector that took it stopped, or flushed last (ns)."""
-        return {
-            Source(*row[:3]): row[3]
-            for row in self._rows(
-                "SELECT f.name, f.vendor, f.feed,"
-                " max(coalesce(c.stopped_at, c.flushed_at, c.started_at))"
-                " FROM frames f JOIN collectors c USING (collector) GROUP BY 1, 2, 3"
-            )
-        }
+    def last_heard(self, now: int) -> dict[Source, LastHeard]:
+        """By feed, when the last collector that took it ended. A feed was taken if it was heard or
+        its silence was told: a collector that never connected it has told that up to its end."""
+        heard: dict[Source, LastHeard] = {}
+        known: dict[Source, list[int]] = {}  # times of each that are not after now
+        for *source, collector, started_at, ended_at in self._rows(_WHO_TOOK_WHAT):
+            feed = Source(*source)
+            steps = self._clock_steps(collector) if ended_at > now else []
+            at = as_of_now(ended_at, now, steps)
+            before = known.setdefault(feed, [])
+            if at is None:
+                before += [t for t in (started_at, *(s.before for s in steps)) if t <= now]
+                at = max(before, default=now)
+            else:
+                before[:] = [at]
+            heard[feed] = LastHeard(ended_at, at)
+        return heard
+
+    def as_of_now(self, collector: str, at: int, now: int) -> int | None:
+        """A late time of a collector, as the clock tells it that says `now`; None: nobody knows."""
+        return at if at <= now else as_of_now(at, now, self._clock_steps(collector))
+
+    def _clock_steps(self, collector: str) -> list[ClockStep]:
+        query = "SELECT before_ns, after_ns FROM clock_steps WHERE collector = ? ORDER BY rowid"
+        return [ClockStep(*row) for row in self._rows(query, collector)]
 
     def last_flush(self) -> tuple[str, int, int | None] | None:
         """The latest collector: its name, when it flushed last (ns) and when it stopped."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edc_pipeline.events import EventType
-from edc_pipeline.spool.ledger import FrameCounts, Gap, Ledger, Source
+from edc_pipeline.spool.ledger import FrameCounts, Gap, LastHeard, Ledger, Source
 from edc_pipeline.spool.owner import Owner, SpoolIsOwned, current_owner, own_spool
 from edc_pipeline.spool.quarantine import QuarantinedFrame, read_quarantine, write_quarantine
 
@@ -105,14 +105,14 @@ def test_gaps_of_one_instant_differ_by_their_numbers(tmp_path: Path) -> None:
 
 def test_who_was_heard_last(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    assert ledger.last_heard() == {}
+    assert ledger.last_heard(100) == {}
     assert ledger.last_flush() is None
     ledger.collector_started("a", 1)
     frames = {(STOCKS, DAY): FrameCounts(1, 1, 0, 0, 1)}
     ledger.flushed("a", through_frame=0, at=50, frames=frames, events={})
-    assert ledger.last_heard() == {STOCKS: 50}
+    assert ledger.last_heard(100) == {STOCKS: LastHeard(50, 50)}
     ledger.collector_stopped("a", 70, "stopped")
-    assert ledger.last_heard() == {STOCKS: 70}
+    assert ledger.last_heard(100) == {STOCKS: LastHeard(70, 70)}
     assert ledger.last_flush() == ("a", 50, 70)
 
 
