@@ -21,9 +21,9 @@ import polars as pl
 from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import StoredTable
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
+from edc_pipeline.consolidation.row_digests import ContentDigests
 from edc_pipeline.consolidation.rows import Array
 from edc_pipeline.consolidation.same_files import of_same_files
-from edc_pipeline.consolidation.same_rows import SameRows
 from edc_pipeline.consolidation.words import factorized
 from edc_pipeline.events import COLUMNS, EventType
 
@@ -225,7 +225,7 @@ def _keys(block: Array, event_type: EventType) -> pl.DataFrame:
     if not len(block):
         kinds = {"a": pl.UInt64, "b": pl.UInt64, "occurrence": pl.Int32, "at": pl.Int64}
         return pl.DataFrame(schema=kinds)
-    a, b = SameRows(event_type, block.dtype).digests(block)
+    a, b = ContentDigests(event_type, block.dtype).of(block)
     occurrence = np.ascontiguousarray(block["occurrence"])
     return pl.DataFrame({"a": a, "b": b, "occurrence": occurrence, "at": np.arange(len(block))})
 

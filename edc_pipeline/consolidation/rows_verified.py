@@ -71,24 +71,24 @@ def read_rows(table: Any, found: Verification) -> RowsSeen | None:
     content = ContentHash(event_type, certificate.order)
     first_content = FirstContentHash(event_type)
     order = _Order(found)
-    same = SameRows(event_type, table.dtype)
     rows = RowsSeen()
-    for block in blocks(table):
-        (content if now else first_content).update(block)
-        order.take(block)
-        same.take(block)
-        rows.take(block)
-        if (fault := _not_utf8(block, widths)) is not None:
-            found.error("content", fault)
-            return None
-    hashed = content.result(table.dtype) if now else first_content.result()
-    if hashed != certificate.content_hash:
-        found.error(
-            "content",
-            f"its rows hash to {hashed}, its certificate says"
-            f" {certificate.content_hash}: they are not the rows that were written",
-        )
-    _check_identity(same, certificate, found)
+    with SameRows(event_type, table.dtype) as same:
+        for block in blocks(table):
+            (content if now else first_content).update(block)
+            order.take(block)
+            same.take(block)
+            rows.take(block)
+            if (fault := _not_utf8(block, widths)) is not None:
+                found.error("content", fault)
+                return None
+        hashed = content.result(table.dtype) if now else first_content.result()
+        if hashed != certificate.content_hash:
+            found.error(
+                "content",
+                f"its rows hash to {hashed}, its certificate says"
+                f" {certificate.content_hash}: they are not the rows that were written",
+            )
+        _check_identity(same, table, certificate, found)
     return rows
 
 
@@ -147,13 +147,16 @@ class _Order:
             self._found.error(check, message)
 
 
-def _check_identity(same: SameRows, certificate: Certificate, found: Verification) -> None:
+def _check_identity(
+    same: SameRows, table: Any, certificate: Certificate, found: Verification
+) -> None:
     """No two rows are equal without `created_at`, and copies are numbered 0, 1, 2 … in order."""
     same.finish()
     for row in same.wrong[:NAMED]:
+        symbol = table[row.row]["symbol"].decode("utf-8", "replace")
         found.error(
             "identity",
-            f"row {row.row} ({row.symbol}) is copy {row.copy} of its content and says"
+            f"row {row.row} ({symbol}) is copy {row.copy} of its content and says"
             f" occurrence {row.occurrence}: a duplicate, or a copy that is missing",
         )
     if same.wrong_rows > NAMED:

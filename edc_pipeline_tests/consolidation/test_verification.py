@@ -116,13 +116,15 @@ def test_day_bounds(path: Path) -> None:
     assert "day: row 99 and 0 more of its block happened outside 2026-01-22" in said(path)
 
 
-def test_a_duplicate(path: Path) -> None:
+@pytest.mark.parametrize("clock", [b"vendor", b"receive"])
+def test_a_duplicate(path: Path, clock: bytes) -> None:
     def doubled(block: Any) -> Any:
+        block["ts_source"] = clock
         block["occurrence"][1] = 0
         return block
 
     forge(path, doubled)
-    assert "is copy 1 of its content and says occurrence 0" in said(path)
+    assert "row 1 (S0) is copy 1 of its content and says occurrence 0" in said(path)
 
 
 def test_a_missing_copy(path: Path) -> None:
