@@ -3,16 +3,16 @@
 Two rows are the same when they are equal in all that the vendor said and in `occurrence`; they are
 changed when such rows differ in how they came to us (`created_at`, `origin`, `status`), or when
 rows of one vendor's id differ in what was said. Both files are read in stretches of time, so that
-two files of any size can be compared; one in the order of symbols goes over the disk for that.
+two files of any size can be compared. What does not find its equal that way goes over the disk, and
+so does a file in the order of symbols: what is found is the same for a file of any size. Only rows
+of one id are held together, however many they are.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -20,15 +20,15 @@ import polars as pl
 
 from edc_pipeline.consolidation.certificate import Certificate, read_certificate
 from edc_pipeline.consolidation.h5_read import StoredTable
-from edc_pipeline.consolidation.layout import CHUNK_ROWS
-from edc_pipeline.consolidation.row_digests import ContentDigests
+from edc_pipeline.consolidation.record_heaps import RecordHeaps
+from edc_pipeline.consolidation.row_digests import ContentDigests, digests_of_columns
 from edc_pipeline.consolidation.rows import Array
 from edc_pipeline.consolidation.same_files import of_same_files
+from edc_pipeline.consolidation.stretches import Stretch, Timed, stretch_rows, stretches
 from edc_pipeline.consolidation.words import factorized
 from edc_pipeline.events import COLUMNS, EventType
 
-_STRETCH_CHUNKS: Final = 16
-_ONE_OF: Final = 64  # stamps looked at, to cut a day into spans of as many rows
+What = Literal["added", "removed", "changed"]
 _EXAMPLES: Final = 10
 _HOW_IT_CAME: Final = ("ts_event", "created_at", "origin", "status")
 _ID: Final = ("vendor", "feed", "symbol", "venue", "event_id")
@@ -45,7 +45,7 @@ class OfSymbol(msgspec.Struct, kw_only=True):
 
 
 class Example(msgspec.Struct, kw_only=True):
-    what: str  # added, removed, changed
+    what: What
     symbol: str
     row: int  # in the second file; of a removed row, in the first
     columns: list[str] = []  # of a changed row
@@ -88,15 +88,15 @@ def _difference(former: Path, new: Path) -> Difference:
     with (
         StoredTable(former, a.event_type) as first,
         StoredTable(new, b.event_type) as second,
-        tempfile.TemporaryDirectory(prefix="edc-diff-") as scratch,
+        ExitStack() as open_files,
     ):
         dtype = _wide_enough(first.dtype, second.dtype)
-        left, right = (
-            _Rows(table, dtype, None if of.order == "time" else Path(scratch) / name)
-            for table, of, name in ((first, a, "former"), (second, b, "new"))
-        )
-        for before, after in _stretches(left, right):
-            _compare(before, after, found)
+        left = Timed(first, dtype, a.order, open_files)
+        right = Timed(second, dtype, b.order, open_files)
+        compared = _Compared(found, dtype, open_files)
+        for stretch in stretches(left, right):
+            compared.take(stretch)
+        compared.finish()
     found.by_symbol = dict(sorted(found.by_symbol.items(), key=lambda s: (-_total(s[1]), s[0])))
     return found
 
@@ -133,101 +133,80 @@ def _wide_enough(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype([(n, max(a[n], b[n], key=lambda d: d.itemsize)) for n in a.names or ()])
 
 
-def _stretches(left: _Rows, right: _Rows) -> Iterator[tuple[Array, Array]]:
-    """The rows of both of the same stretch of time, with the number of the row as `index`."""
-    while (until := left.next_edge()) is not None:
-        yield left.before(until), right.before(until)
-    yield left.before(None), right.before(None)
+class _Compared:
+    """Stretch by stretch. What has no equal in its own may have one in another, if it bears our
+    own receive time or an id: such rows are kept until the end, on the disk if they are many."""
 
-
-class _Rows:
-    """A table given out in order of time, up to an instant."""
-
-    def __init__(self, table: StoredTable, dtype: np.dtype[Any], scratch: Path | None) -> None:
-        blocks = table.each(lambda _chunk, block: block.astype(dtype))
-        self._blocks = blocks if scratch is None else _in_time(table, blocks, dtype, scratch)
-        self._held: Array = np.empty(0, dtype)
-
-    def _more(self) -> bool:
-        block = next(self._blocks, None)
-        if block is None:
-            return False
-        self._held = np.concatenate([self._held, block])
-        return True
-
-    def next_edge(self) -> int | None:
-        """The stamp of the last row of the next stretch, which is not in it."""
-        for _ in range(_STRETCH_CHUNKS):
-            if not self._more():
-                return None
-        return int(self._held["ts_event"][-1])
-
-    def before(self, until: int | None) -> Array:
-        while (until is None or not len(self._held) or self._held["ts_event"][-1] < until) and (
-            self._more()
-        ):
-            pass
-        cut = len(self._held)
-        if until is not None:
-            cut = int(np.searchsorted(self._held["ts_event"], until))
-        given, self._held = self._held[:cut], self._held[cut:]
-        return given
-
-
-def _in_time(
-    table: StoredTable, blocks: Iterator[Array], dtype: np.dtype[Any], scratch: Path
-) -> Iterator[Array]:
-    """Rows in another order, dealt out over spans of time on the disk, then span by span."""
-    some = list(table.each(lambda _chunk, block: block["ts_event"][::_ONE_OF].copy()))
-    sample = np.sort(np.concatenate([*some, np.empty(0, np.int64)]))
-    spans = -(-table.rows // (_STRETCH_CHUNKS * CHUNK_ROWS))
-    edges = sample[np.linspace(0, len(sample), spans, endpoint=False).astype(int)[1:]]
-    scratch.mkdir()
-    for block in blocks:
-        span = np.searchsorted(edges, block["ts_event"], side="right")
-        for number in np.unique(span).tolist():
-            with (scratch / str(number)).open("ab") as file:
-                file.write(block[span == number].tobytes())
-    for number in range(spans):
-        path = scratch / str(number)
-        if path.exists():
-            rows = np.fromfile(path, dtype)
-            path.unlink()
-            rows = rows[np.argsort(rows["ts_event"], kind="stable")]
-            for start in range(0, len(rows), CHUNK_ROWS):
-                yield rows[start : start + CHUNK_ROWS]
-
-
-def _compare(left: Array, right: Array, found: Difference) -> None:
-    a, b = _keys(left, found.event_type), _keys(right, found.event_type)
-    both = a.join(b, on=["a", "b", "occurrence"], how="inner", suffix="_b")
-    matched_left, matched_right = both["at"].to_numpy(), both["at_b"].to_numpy()
-    _changed(left, right, matched_left, matched_right, _HOW_IT_CAME, found)
-    alone_left = np.setdiff1d(np.arange(len(left)), matched_left)
-    alone_right = np.setdiff1d(np.arange(len(right)), matched_right)
-    pairs = _of_one_id(left[alone_left], right[alone_right])
-    if len(pairs):
-        _changed(
-            left,
-            right,
-            alone_left[pairs[:, 0]],
-            alone_right[pairs[:, 1]],
-            tuple(c.name for c in COLUMNS[found.event_type]),
-            found,
+    def __init__(self, found: Difference, dtype: np.dtype[Any], open_files: ExitStack) -> None:
+        self._found = found
+        self._digests = ContentDigests(found.event_type, dtype)
+        self._heaps = -(-max(found.rows) // stretch_rows())
+        self._left, self._right = (
+            open_files.enter_context(RecordHeaps(dtype, stretch_rows())) for _ in "ab"
         )
-        alone_left = np.delete(alone_left, pairs[:, 0])
-        alone_right = np.delete(alone_right, pairs[:, 1])
-    _alone(left[alone_left], "removed", found)
-    _alone(right[alone_right], "added", found)
 
+    def take(self, stretch: Stretch) -> None:
+        left, right, split = stretch
+        if split is not None:
+            left, right = self._but_split(left, right, split)
+        if len(left) and len(right):
+            left, right = self._but_equal(left, right)
+        self._keep_or_say(left, "removed")
+        self._keep_or_say(right, "added")
 
-def _keys(block: Array, event_type: EventType) -> pl.DataFrame:
-    if not len(block):
-        kinds = {"a": pl.UInt64, "b": pl.UInt64, "occurrence": pl.Int32, "at": pl.Int64}
-        return pl.DataFrame(schema=kinds)
-    a, b = ContentDigests(event_type, block.dtype).of(block)
-    occurrence = np.ascontiguousarray(block["occurrence"])
-    return pl.DataFrame({"a": a, "b": b, "occurrence": occurrence, "at": np.arange(len(block))})
+    def finish(self) -> None:
+        if not (self._left.on_disk or self._right.on_disk):
+            self._settle(self._left.everything(), self._right.everything())
+            return
+        for heap in range(self._heaps):
+            self._settle(self._left.take(heap), self._right.take(heap))
+
+    def _but_split(self, left: Array, right: Array, split: int) -> tuple[Array, Array]:
+        ends = [int(np.searchsorted(r["ts_event"], split, side="right")) for r in (left, right)]
+        self._keep(left[: ends[0]], self._left)
+        self._keep(right[: ends[1]], self._right)
+        return left[ends[0] :], right[ends[1] :]
+
+    def _but_equal(self, left: Array, right: Array) -> tuple[Array, Array]:
+        both = self._keys(left).join(
+            self._keys(right), on=["a", "b", "occurrence"], how="inner", suffix="_b"
+        )
+        at_left, at_right = both["at"].to_numpy(), both["at_b"].to_numpy()
+        _changed(left, right, at_left, at_right, _HOW_IT_CAME, self._found)
+        return np.delete(left, at_left), np.delete(right, at_right)
+
+    def _keys(self, block: Array) -> pl.DataFrame:
+        a, b = self._digests.of(block)
+        occurrence = np.ascontiguousarray(block["occurrence"])
+        return pl.DataFrame({"a": a, "b": b, "occurrence": occurrence, "at": np.arange(len(block))})
+
+    def _keep_or_say(self, rows: Array, what: What) -> None:
+        elsewhere = (rows["ts_source"] == b"receive") | (rows["event_id"] != b"")
+        if elsewhere.any():
+            self._keep(rows[elsewhere], self._left if what == "removed" else self._right)
+            rows = rows[~elsewhere]
+        _alone(rows, what, self._found)
+
+    def _keep(self, rows: Array, heaps: RecordHeaps) -> None:
+        """Rows of one id on one heap, and those of one content: these are of one id as well."""
+        if not len(rows):
+            return
+        number = digests_of_columns(rows, _ID)[0]
+        nameless = rows["event_id"] == b""
+        if nameless.any():
+            copies = rows["occurrence"][nameless].astype(np.uint64)
+            number[nameless] = self._digests.of(rows[nameless])[0] + copies
+        heaps.deal(rows, (number % np.uint64(self._heaps)).astype(np.int32))
+
+    def _settle(self, left: Array, right: Array) -> None:
+        if len(left) and len(right):
+            left, right = self._but_equal(left, right)
+            at_left, at_right = _of_one_id(left, right)
+            names = tuple(c.name for c in COLUMNS[self._found.event_type])
+            _changed(left, right, at_left, at_right, names, self._found)
+            left, right = np.delete(left, at_left), np.delete(right, at_right)
+        _alone(left, "removed", self._found)
+        _alone(right, "added", self._found)
 
 
 def _changed(
@@ -257,28 +236,27 @@ def _changed(
         _example(row, "changed", found, [n for n, which in per_column.items() if which[i]])
 
 
-def _of_one_id(left: Array, right: Array) -> Array:
-    """Pairs of places of rows that bear one id: the same event, said otherwise."""
-    by_id: dict[tuple[Any, ...], list[int]] = {}
-    for at, key in zip(*_ids(left), strict=True):
-        by_id.setdefault(key, []).append(at)
-    pairs = [
-        (by_id[key].pop(0), at) for at, key in zip(*_ids(right), strict=True) if by_id.get(key)
-    ]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+def _of_one_id(left: Array, right: Array) -> tuple[Array, Array]:
+    """Places of rows that bear one id: the same event, said otherwise."""
+    both = _ids(left).join(_ids(right), on=["a", "b", "number"], how="inner", suffix="_b")
+    both = both.sort("at_b")
+    return both["at"].to_numpy(), both["at_b"].to_numpy()
 
 
-def _ids(block: Array) -> tuple[list[int], list[tuple[Any, ...]]]:
+def _ids(block: Array) -> pl.DataFrame:
     at = np.flatnonzero(block["event_id"] != b"")
-    return at.tolist(), list(zip(*(block[name][at].tolist() for name in _ID), strict=True))
+    a, b = digests_of_columns(block[at], _ID)
+    number = pl.int_range(pl.len()).over("a", "b").alias("number")
+    return pl.DataFrame({"a": a, "b": b, "at": at}).with_columns(number)
 
 
-def _alone(rows: Array, what: str, found: Difference) -> None:
+def _alone(rows: Array, what: What, found: Difference) -> None:
     if what == "added":
         found.added += len(rows)
-        origins = Counter(origin.decode() for origin in rows["origin"].tolist())
-        for origin, n in origins.items():
-            found.added_by_origin[origin] = found.added_by_origin.get(origin, 0) + n
+        origins, codes = factorized(rows["origin"])
+        for origin, n in zip(origins, np.bincount(codes).tolist(), strict=True):
+            name = origin.decode()
+            found.added_by_origin[name] = found.added_by_origin.get(name, 0) + n
     else:
         found.removed += len(rows)
     _by_symbol(rows, what, found)
@@ -286,14 +264,14 @@ def _alone(rows: Array, what: str, found: Difference) -> None:
         _example(row, what, found, [])
 
 
-def _by_symbol(rows: Array, what: str, found: Difference) -> None:
+def _by_symbol(rows: Array, what: What, found: Difference) -> None:
     names, codes = factorized(rows["symbol"])
     for name, n in zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True):
         of = found.by_symbol.setdefault(name.decode("utf-8", "replace"), OfSymbol())
         setattr(of, what, getattr(of, what) + n)
 
 
-def _example(row: Any, what: str, found: Difference, columns: list[str]) -> None:
+def _example(row: Any, what: What, found: Difference, columns: list[str]) -> None:
     if sum(e.what == what for e in found.examples) < _EXAMPLES:
         found.examples.append(
             Example(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from edc_pipeline.cli.diff import diff
-from edc_pipeline.consolidation import Order, consolidate, difference
+from edc_pipeline.consolidation import Order, consolidate, difference, h5_read
 from edc_pipeline.consolidation.difference import NotComparable
 from edc_pipeline.consolidation.names import version_files
+from edc_pipeline.spool.micro_batch import write_micro_batch
+from edc_pipeline.spool.tables import rows_to_table
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
 
@@ -35,8 +40,34 @@ def day(n: int = 40_000, first_frame: int = 0) -> list[Row]:
     )
 
 
-def made(spool: Path, out: Path) -> Path:
-    return consolidate(spool, out, "trade", DAY, rules={}).path
+def made(spool: Path, out: Path, order: Order = "time") -> Path:
+    return consolidate(spool, out, "trade", DAY, rules={}, order=order).path
+
+
+@pytest.fixture
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By its full name: the package's `difference` is the function.
+    monkeypatch.setattr(sys.modules["edc_pipeline.consolidation.stretches"], "_STRETCH_CHUNKS", 1)
+
+
+def write_columns(spool: Path, rows: int, number: int = 0, **columns: object) -> None:
+    """Many rows, a microsecond apart and of as many prices, but for the columns that are given."""
+    at = np.arange(rows)
+    table = rows_to_table("trade", [event()], ["a"], [0]).take(np.zeros(rows, int))
+    default = {"ts_event": OPEN + at * 1000, "price": at / 8, "frame": number * 10**7 + at}
+    for name, values in {**default, **columns}.items():
+        column = table.column_names.index(name)
+        given = pa.array(np.broadcast_to(np.asarray(values), rows))
+        table = table.set_column(column, name, given.cast(table.schema.field(name).type))
+    write_micro_batch(
+        spool,
+        event_type="trade",
+        day=DAY,
+        collector="one",
+        first_frame=number * 10**7,
+        last_frame=number * 10**7 + rows,
+        table=table,
+    )
 
 
 def test_added_removed_and_changed(tmp_path: Path) -> None:
@@ -108,14 +139,10 @@ def test_files_that_cannot_be_compared(spool: Path, out: Path, tmp_path: Path) -
     assert "x.h5: no seal at its end" in called.output
 
 
+@pytest.mark.usefixtures("short_stretches")
 @pytest.mark.parametrize("orders", [("time", "symbol"), ("symbol", "time"), ("symbol", "symbol")])
-def test_in_whichever_order_rows_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: tuple[Order, Order]
-) -> None:
+def test_in_whichever_order_rows_lie(tmp_path: Path, orders: tuple[Order, Order]) -> None:
     """In several spans."""
-    # By its full name: the package's `difference` is the function.
-    module = sys.modules["edc_pipeline.consolidation.difference"]
-    monkeypatch.setattr(module, "_STRETCH_CHUNKS", 1)
     rows = day(60_000)
     out = tmp_path / "daily"
     write_batches(tmp_path / "a", [rows])
@@ -134,3 +161,85 @@ def test_in_whichever_order_rows_lie(
     assert same.same
     told = f"in the order of {orders[0]} before, of {orders[1]} now"
     assert (told in same.causes) == (orders[0] != orders[1])
+
+
+@pytest.mark.usefixtures("short_stretches")
+@pytest.mark.parametrize("rows", [100, 60_000])
+@pytest.mark.parametrize("what", [{"ts_source": "receive"}, {"event_id": "7"}])
+def test_a_row_heard_at_another_hour_is_changed_in_a_file_of_any_size(
+    tmp_path: Path, rows: int, what: dict[str, str]
+) -> None:
+    files = []
+    for side, heard in (("a", OPEN - 10**9), ("b", OPEN + 3600 * 10**9)):
+        write_columns(tmp_path / side, rows)
+        write_columns(tmp_path / side, 1, 1, ts_event=heard, symbol="QQQ", **what)
+        files.append(made(tmp_path / side, tmp_path / "daily" / side))
+    for former, new in (files, files[::-1]):
+        found = difference(former, new)
+        assert (found.added, found.removed, found.changed) == (0, 0, 1)
+        assert found.changed_columns == {"ts_event": 1}
+        assert [(e.symbol, e.columns) for e in found.examples] == [("QQQ", ["ts_event"])]
+
+
+@pytest.mark.usefixtures("short_stretches")
+def test_all_heard_at_another_hour(tmp_path: Path) -> None:
+    """More than are kept in memory: by their ids, where one is without an equal, and by content,
+    where each of several prints has its own."""
+    n = 60_000
+    at = np.arange(n)
+    for side, hours, ids in (("a", 0, at), ("b", 1, at[::-1] + 5)):
+        stamps = OPEN + hours * 3600 * 10**9 + at * 1000
+        write_columns(tmp_path / side, n, ts_event=stamps, event_id=ids.astype(str))
+        write_columns(
+            tmp_path / side, n, 1, ts_event=stamps, ts_source="receive", price=at // 3, symbol="OWN"
+        )
+    former, new = (made(tmp_path / side, tmp_path / "daily" / side) for side in "ab")
+    for one, other in ((former, new), (new, former)):
+        found = difference(one, other)
+        assert (found.added, found.removed, found.changed) == (5, 5, 2 * n - 5)
+        assert found.by_symbol["OWN"].changed == n
+        assert found.changed_columns["ts_event"] == 2 * n - 5
+
+
+@pytest.mark.usefixtures("short_stretches")
+@pytest.mark.parametrize("orders", [("time", "time"), ("time", "symbol"), ("symbol", "symbol")])
+def test_an_instant_longer_than_a_stretch(tmp_path: Path, orders: tuple[Order, Order]) -> None:
+    n = 60_000
+    stamps = OPEN + np.maximum(0, np.arange(n) - 50_000) * 1000
+    for side, first in (("a", 0), ("b", 7)):
+        price = (np.arange(n) + (np.arange(n) < 50_000) * first) / 8
+        symbol = np.array(["SPY", "QQQ"])[(price * 8).astype(int) % 2]
+        write_columns(tmp_path / side, n, ts_event=stamps, price=price, symbol=symbol)
+    former, new = (
+        made(tmp_path / side, tmp_path / "daily" / side, order)
+        for side, order in zip("ab", orders, strict=True)
+    )
+    for one, other in ((former, new), (new, former)):
+        found = difference(one, other)
+        assert (found.added, found.removed, found.changed) == (7, 7, 0)
+        assert found.by_symbol["SPY"].added + found.by_symbol["QQQ"].added == 7
+
+
+@pytest.mark.usefixtures("short_stretches")
+@pytest.mark.parametrize(("order", "apart"), [("time", 1000), ("time", 0), ("symbol", 0)])
+def test_what_memory_it_takes_is_not_that_of_the_longer_file(
+    tmp_path: Path, order: Order, apart: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an early file and the day, whichever comes first."""
+    # How far the threads that unpack get ahead is chance, and is bounded elsewhere.
+    monkeypatch.setattr(h5_read, "_AHEAD", 1)
+    write_columns(tmp_path / "early", 100, ts_event=OPEN)
+    early = made(tmp_path / "early", tmp_path / "daily" / "early")
+    peaks: dict[str, list[int]] = {"longer second": [], "longer first": []}
+    for n in (100_000, 300_000):
+        spool = tmp_path / f"{n}"
+        write_columns(spool, n, ts_event=OPEN + np.arange(n) * apart, created_at=OPEN)
+        day = made(spool, tmp_path / "daily" / f"{n}", order)
+        for name, files in (("longer second", (early, day)), ("longer first", (day, early))):
+            tracemalloc.start()
+            found = difference(*files)
+            peaks[name].append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            assert abs(found.added - found.removed) == n - 100
+    for name, (short, long) in peaks.items():
+        assert long < 1.5 * short, name
