@@ -350,13 +350,13 @@ class Intake:
         return step
 
     def _cut(self, state: FeedState, gap: Gap, step: ClockStep) -> Gap:
-        """What of an open gap is by the clock after the step: all of it, unless that says that the
-        gap has not begun yet."""
+        """An open gap by the clock after the step. One that by it has not begun yet began as long
+        before it: that clock may be the right one, and then no other entry tells that time."""
         if step.after >= gap.from_ns:
             return gap
         self._end(gap, step.before)
         state.gaps_cut += 1
-        return replace(gap, from_ns=step.after)
+        return replace(gap, from_ns=gap.from_ns + step.after - step.before)
 
     def _by_the_clock_now(self, state: FeedState, gap: Gap) -> Gap:
         """A gap that begins now, or began before the clock was set."""

@@ -261,7 +261,9 @@ def test_a_gap_in_which_the_clock_is_set_is_told_by_both(tmp_path: Path, was_ahe
                 now, ahead = gaps
                 assert cut_at - 10**9 <= now.from_ns
                 assert ahead.from_ns > cut_at + was_ahead_s * 10**9 - 10**9
-                assert 0.3 <= lengths_s(gaps) <= lasted_s + 1.0  # together, once
+                assert now.from_ns <= cut_at
+                assert 0.3 <= lengths_s([now]) <= lasted_s + 1.0  # by the right clock, all of it
+                assert lengths_s([ahead]) <= lengths_s([now])
             else:
                 (gap,) = gaps
                 assert "the clock went forward by" in gap.reason
@@ -316,7 +318,7 @@ def test_what_was_heard_last_before_the_clock_was_set_back(tmp_path: Path, set_b
     over = [gap for gap in queues.waiting.gaps if gap.to_ns is not None]
     before, after = over
     assert before.from_ns == heard_at
-    assert set_at <= after.from_ns <= clock()
+    assert abs(after.from_ns - set_at) < 10**9
     assert lengths_s(over) < 1.0
     assert all(f"set back by {set_back_s}" in gap.reason.replace(",", "") for gap in over)
     assert state.gaps_begun == 2
