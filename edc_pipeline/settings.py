@@ -74,7 +74,8 @@ class Capture(_Tree):
     waiting_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 1_000_000
     # How long a received frame may wait for its fdatasync; what a kill -9 can cost at the most.
     commit_seconds: Annotated[float, Field(ge=0.001, le=10)] = 0.05
-    # A journal segment is sealed at this size; a collector reads one at a time to recover.
+    # A journal segment is sealed at this size on the disk, or at 16 times as much uncompressed. To
+    # recover, one is in memory as it is on the disk, and then one commit of it uncompressed.
     segment_mib: Annotated[float, Field(gt=0, le=1024)] = 64.0
     # How long the frames themselves are kept, to be read again when a parser is mended. 0d: not.
     raw_archive: Annotated[str, Field(pattern=r"^\d{1,4}d$")] = "7d"

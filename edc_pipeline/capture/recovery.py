@@ -27,6 +27,7 @@ from edc_pipeline.capture.journal.blocks import Frames, Line
 from edc_pipeline.capture.journal.damage import Damage
 from edc_pipeline.capture.journal.reader import (
     UNKNOWN,
+    Outline,
     SegmentRead,
     lines_of_collector,
     read_collector,
@@ -113,6 +114,7 @@ class _Recovery:
         self._uncounted: list[Span] = []  # what flushes left that the ledger does not know
         self._written_at: int | None = None  # the latest segment
         self._heard_before_now: int | None = None
+        self._left: list[Outline] = []  # the segments, to be retired
         self._done = Recovered(collector)
 
     def run(self) -> Recovered:
@@ -135,6 +137,7 @@ class _Recovery:
             told = self._last_sign or self._clock()
             self._ledger.flushed(self._collector, through_frame=flushed, at=told)
         for segment in read_collector(folder):
+            self._left.append(segment.outline)
             self._take(segment)
         for continuity in self._continuity.values():
             self._queues.waiting.gaps += continuity.settle(None)
@@ -152,8 +155,8 @@ class _Recovery:
             self._collector, ended_at, "died; recovered", gaps_until=until
         )
         keep_days = self._rules.raw_archive_days
-        for segment in read_collector(folder):
-            retire_recovered(self._spool, self._collector, segment, keep_days=keep_days)
+        for left in self._left:
+            retire_recovered(self._spool, self._collector, left, keep_days=keep_days)
         if not any(folder.iterdir()):
             folder.rmdir()
         return self._done

@@ -1,7 +1,7 @@
 """The frames of a spool as they were received: its raw archive, and what the journal still holds.
 
 A collector's frames come in the order of their ordinals, each with the line that tells how to
-read it; one segment is in memory at a time.
+read it; one commit's are in memory at a time.
 """
 
 from __future__ import annotations
@@ -100,10 +100,9 @@ def _received_on(spool: Path, day: dt.date) -> Iterator[tuple[str, int, int]]:
     begins, ends = day_bounds(day)
     for collector in journal_collectors(spool):
         for path in segment_files(journal_folder(spool, collector)):
-            read = read_segment(path)
-            for block in read.frames:
-                if begins <= block.received_at[0] < ends:
-                    yield collector, block.first_frame, block.first_frame + len(block) - 1
+            for place in read_segment(path).places:
+                if begins <= place.received_at < ends:
+                    yield collector, place.first_frame, place.last_frame
 
 
 def _gave_events_of(spool: Path, day: dt.date) -> Iterator[tuple[str, int, int]]:
@@ -145,5 +144,5 @@ def days_recorded(spool: Path) -> list[dt.date]:
     days = set(raw_days(spool))
     for collector in journal_collectors(spool):
         for path in segment_files(journal_folder(spool, collector)):
-            days.update(market_day(block.received_at[0]) for block in read_segment(path).frames)
+            days.update(market_day(place.received_at) for place in read_segment(path).places)
     return sorted(days)

@@ -257,7 +257,7 @@ def test_a_refused_commit_that_left_all_its_bytes_is_read_once(
     assert [read_segment(s.path).frame_count for s in segments] == [10, 5]
     assert payload_count(journal.folder) == 10
     for read in read_collector(journal.folder):
-        retire_recovered(tmp_path, "c", read, keep_days=7)
+        retire_recovered(tmp_path, "c", read.outline, keep_days=7)
     assert [(r.first_frame, r.last_frame) for r in read_archive(tmp_path)] == [(0, 4), (5, 9)]
 
 
@@ -270,7 +270,7 @@ def test_what_a_refused_commit_left_is_kept_where_no_other_segment_has_it(
     os.truncate(segments[1].path, segments[1].whole_bytes - 1)
     assert payload_count(journal.folder) == 10
     for read in read_collector(journal.folder):
-        retire_recovered(tmp_path, "c", read, keep_days=7)
+        retire_recovered(tmp_path, "c", read.outline, keep_days=7)
     assert [(r.first_frame, r.last_frame) for r in read_archive(tmp_path)] == [(0, 9)]
     assert not list(journal.folder.iterdir())
 

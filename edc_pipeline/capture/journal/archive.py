@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edc_pipeline.capture.journal.reader import SegmentRead, read_segment
+from edc_pipeline.capture.journal.reader import Outline, SegmentRead, read_segment
 from edc_pipeline.capture.journal.writer import Segment
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.market_day import market_day
@@ -27,23 +27,24 @@ def retire_segment(spool: Path, collector: str, segment: Segment, *, keep_days: 
     keep_segment(spool, collector, segment.path, day=day, **frames)
 
 
-def retire_recovered(spool: Path, collector: str, read: SegmentRead, *, keep_days: int) -> None:
+def retire_recovered(spool: Path, collector: str, left: Outline, *, keep_days: int) -> None:
     """The same for a dead collector's. Damaged bytes are never removed here: they go into the
     archive as they are or, where that takes none or no frame of the segment is whole, are set
     aside."""
-    if read.first_frame is None or read.last_frame is None:
-        if read.damages:
-            fsync_path(read.path)
-            set_segment_aside(spool, collector, read.path)
+    frames = left.frames
+    if frames is None:
+        if left.damaged:
+            fsync_path(left.path)
+            set_segment_aside(spool, collector, left.path)
         else:
-            read.path.unlink(missing_ok=True)
+            left.path.unlink(missing_ok=True)
         return
-    if read.damages and not keep_days:
-        _settle(read.path, read.whole_bytes)
-        set_segment_aside(spool, collector, read.path)
+    if left.damaged and not keep_days:
+        _settle(left.path, left.whole_bytes)
+        set_segment_aside(spool, collector, left.path)
         return
-    frames = read.first_frame, read.last_frame
-    segment = Segment(read.path, *frames, read.frames[0].received_at[0], read.whole_bytes)
+    first, last, at = frames.first_frame, frames.last_frame, frames.received_at
+    segment = Segment(left.path, first, last, at, left.whole_bytes)
     retire_segment(spool, collector, segment, keep_days=keep_days)
 
 
@@ -61,7 +62,7 @@ def retire_old_days(spool: Path, today: dt.date, *, keep_days: int) -> list[dt.d
 
 
 def read_archive(spool: Path, day: dt.date | None = None) -> Iterator[SegmentRead]:
-    """The archived segments, of one day of receipt or of all, one in memory at a time.
+    """The archived segments, of one day of receipt or of all, one looked at at a time.
 
     A collector begins a new segment with every day, so a day's frames are in its own segments.
     """

@@ -39,8 +39,10 @@ _UNCHECKED: Final = bytes(_CHECK_BYTES)
 _CRC: Final = struct.Struct("<I")
 HEAD_BYTES: Final = _HEAD.size + _CRC.size
 # No block is larger: a hostile or torn length must not make a reader allocate gigabytes. A commit
-# is cut into several blocks long before.
+# is cut into several blocks long before: at 32 MB or 65,536 frames (`writer`), where one more read
+# may go beyond that, some 10 MB or 110,000 frames.
 MAX_BODY_BYTES: Final = 256 << 20
+MAX_ROWS: Final = 1 << 21
 _CODEC: Final = pa.Codec("zstd", compression_level=1)
 
 _I64: Final = np.dtype("<i8")
@@ -225,6 +227,8 @@ def read_head(segment: memoryview, at: int) -> Head:
         raise Torn(f"no block begins at byte {at}")
     if max(body_bytes, plain_bytes) > MAX_BODY_BYTES:
         raise Torn(f"the block at byte {at} claims {max(body_bytes, plain_bytes)} bytes")
+    if rows > MAX_ROWS:
+        raise Torn(f"the block at byte {at} claims {rows} frames")
     told = rows, first, body_bytes, plain_bytes
     if check not in (_UNCHECKED, _check(_HEAD.pack(MAGIC, kind, _UNCHECKED, *told))):
         raise Torn(f"the head of the block at byte {at} does not agree with its checksum")

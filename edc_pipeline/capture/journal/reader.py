@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from edc_pipeline.capture.journal.blocks import Frames, Line
+from edc_pipeline.capture.journal.blocks import Frames, Line, Torn, read_block
 from edc_pipeline.capture.journal.damage import Damage, Unfinished, walk
 from edc_pipeline.spool.layout import (
     collector_of_segment,
@@ -21,47 +24,143 @@ from edc_pipeline.spool.layout import (
 UNKNOWN: Final = "unknown"
 
 
-@dataclass(slots=True)
-class SegmentRead:
-    """What one segment held, and what of it can't be read and why."""
+class Place(NamedTuple):
+    """A whole block of frames in its segment."""
+
+    first_byte: int
+    end: int
+    first_frame: int
+    rows: int
+    received_at: int  # its first frame
+
+    @property
+    def last_frame(self) -> int:
+        return self.first_frame + self.rows - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What it takes to retire a segment."""
 
     path: Path
-    frames: list[Frames] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)  # of each of these, in bytes
+    frames: Place | None  # all of them as if they were one block; None: it holds none
+    damaged: bool
+    whole_bytes: int
+
+
+class _Held:
+    """A file that stays open while somebody may read on: a segment that is archived meanwhile is
+    still there."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.close(self._descriptor)
+
+    def read_all(self) -> bytes:
+        return self.read(0, os.fstat(self._descriptor).st_size)
+
+    def read(self, first: int, end: int) -> bytes:
+        parts = []
+        while first < end and (part := os.pread(self._descriptor, end - first, first)):
+            parts.append(part)
+            first += len(part)
+        return b"".join(parts)
+
+
+class Blocks(Sequence[Frames]):
+    """A segment's blocks of frames, each read when it is looked at and kept by nobody: what a
+    vendor sends may compress a thousandfold, and all of a segment at once took gigabytes."""
+
+    __slots__ = ("_file", "_path", "_places")
+
+    def __init__(self, path: Path, file: _Held, places: Sequence[Place]) -> None:
+        self._path = path
+        self._file = file
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self._read(place) for place in self._places[at]]
+        return self._read(self._places[at])
+
+    def _read(self, place: Place) -> Frames:
+        try:
+            _, found = read_block(memoryview(self._file.read(place.first_byte, place.end)), 0)
+        except Torn as torn:
+            raise self._changed(place) from torn
+        if not isinstance(found, Frames) or (found.first_frame, len(found)) != place[2:4]:
+            raise self._changed(place)
+        return found
+
+    def _changed(self, place: Place) -> OSError:
+        said = f"the block at byte {place.first_byte} is another than a moment ago"
+        return OSError(errno.EIO, said, str(self._path))
+
+
+@dataclass(slots=True)
+class SegmentRead:
+    """What one segment holds, and what of it can't be read and why."""
+
+    path: Path
+    file: _Held
+    places: list[Place] = field(default_factory=list)
     lines: dict[int, Line] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     whole_bytes: int = 0  # behind them: what was never acknowledged, or is in the next segment
     torn: str = ""  # why they are not all: a commit that was not finished
 
     @property
+    def frames(self) -> Blocks:
+        """Its blocks of frames, one in memory at a time."""
+        return Blocks(self.path, self.file, self.places)
+
+    @property
     def frame_count(self) -> int:
-        return sum(map(len, self.frames))
+        return sum(place.rows for place in self.places)
 
     @property
     def first_frame(self) -> int | None:
-        return self.frames[0].first_frame if self.frames else None
+        return self.places[0].first_frame if self.places else None
 
     @property
     def last_frame(self) -> int | None:
-        return self.frames[-1].first_frame + len(self.frames[-1]) - 1 if self.frames else None
+        return self.places[-1].last_frame if self.places else None
+
+    @property
+    def outline(self) -> Outline:
+        frames = None
+        if self.places:
+            first, last = self.places[0], self.places[-1]
+            rows = last.last_frame - first.first_frame + 1
+            frames = first._replace(end=last.end, rows=rows)
+        return Outline(self.path, frames, bool(self.damages), self.whole_bytes)
 
     @property
     def damages_behind(self) -> list[Damage]:
         """Those behind its last frames that may have been frames."""
-        end = self.ends[-1] if self.ends else 0
+        end = self.places[-1].end if self.places else 0
         found = (d for d in self.damages if d.first_byte >= end)
         return [d for d in found if d.frames is None or d.frames]
 
     def end_before(self, frame: int) -> None:
         """Leave out this frame and all behind it, with the bytes that hold them; but no damage."""
-        while self.frames and self.frames[-1].first_frame >= frame:
-            del self.frames[-1], self.ends[-1]
+        while self.places and self.places[-1].first_frame >= frame:
+            del self.places[-1]
             damaged = self.damages[-1].end_byte if self.damages else 0
-            self.whole_bytes = max(self.ends[-1] if self.ends else 0, damaged)
+            self.whole_bytes = max(self.places[-1].end if self.places else 0, damaged)
 
 
 def read_segment(path: Path) -> SegmentRead:
-    """All whole blocks of a segment (at most 64 MB, so it is read at once)."""
+    """Every block of a segment is looked at, and what is whole can then be read block by block. The
+    segment's bytes are in memory meanwhile, as they are on the disk; no payloads are."""
     read = _read_alone(path)
     if read.damages:
         _complete_lines(read)
@@ -69,20 +168,22 @@ def read_segment(path: Path) -> SegmentRead:
 
 
 def _read_alone(path: Path) -> SegmentRead:
-    read = SegmentRead(path)
-    for end, found in walk(memoryview(path.read_bytes())):
+    file = _Held(path)
+    read, at = SegmentRead(path, file), 0
+    for end, found in walk(memoryview(file.read_all())):
         match found:
             case Line():
                 read.lines[found.number] = found
             case Frames():
-                read.frames.append(found)
-                read.ends.append(end)
+                if found:
+                    first, rows = found.first_frame, len(found)
+                    read.places.append(Place(at, end, first, rows, found.received_at[0]))
             case Damage():
                 read.damages.append(found)
             case Unfinished():
                 read.torn = found.said
                 break
-        read.whole_bytes = end
+        read.whole_bytes = at = end
     return read
 
 
@@ -112,7 +213,7 @@ def lines_of_collector(spool: Path, collector: str) -> dict[int, Line]:
 
 
 def read_collector(folder: Path, *, of_another: bool = False) -> Iterator[SegmentRead]:
-    """A collector's segments in the order of their frames, one in memory at a time, and each frame
+    """A collector's segments in the order of their frames, one looked at at a time, and each frame
     in one of them.
 
     A commit that was refused may have left all its bytes, and no more than they could be cut off

@@ -34,6 +34,10 @@ _FORGET: Final = 0.95
 # A block's frames at the most: 20,000 a second give 1,000 in 50 ms; a flood is cut into several.
 _BLOCK_FRAMES: Final = 65_536
 _BLOCK_BYTES: Final = 32 << 20
+# A segment is sealed at so many times its size too, counted before compression. Ordinary frames
+# compress some 14-fold (`blocks`), so theirs seldom are; padded heartbeats do three-thousandfold,
+# and 64 MB of those would be 200 GB to read again.
+_PLAIN_TIMES: Final = 16
 # Of a line in a segment, each in another commit: without it the frames behind it say nothing.
 _LINE_COPIES: Final = 2
 
@@ -254,8 +258,10 @@ class Journal:
         file = self._file
         if file is None:
             return
+        file.plain_bytes += sum(queued.reads.byte_count for queued in taken)
         old = time.monotonic() - file.opened_s >= self._segment_s
-        if old or file.durable_bytes >= self._segment_bytes:
+        large = file.durable_bytes >= self._segment_bytes
+        if old or large or file.plain_bytes >= _PLAIN_TIMES * self._segment_bytes:
             self._seal()
 
     def _seal(self) -> None:
@@ -321,6 +327,7 @@ class _OpenSegment:
     first_received_at: int
     opened_s: float
     durable_bytes: int = 0
+    plain_bytes: int = 0  # of its frames
 
     def segment(self, last_frame: int) -> Segment:
         return Segment(
