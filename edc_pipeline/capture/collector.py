@@ -183,6 +183,7 @@ class Collector:
             disk_problem=self.disk_problem,
             stopping="draining" if self.stopping else "",
             journal_waiting_bytes=self._journal.waiting_bytes,
+            waiting_bytes=self._flusher.waiting_bytes,
             commits=self._journal.figures.commits,
             commit_interval_s=self._settings.capture.commit_seconds,
             commit_worst_s=self._journal.figures.longest_wait_s,

@@ -72,6 +72,10 @@ _TOTALS: Final[dict[str, tuple[str, Callable[[Report], float]]]] = {
 }
 _LEVELS: Final[dict[str, tuple[str, Callable[[Report], float]]]] = {
     "edc_waiting_rows": ("Rows that wait for the disk.", lambda r: r.waiting_rows),
+    "edc_waiting_bytes": (
+        "Bytes of memory, for frames that wait for the quarantine.",
+        lambda r: r.waiting_bytes,
+    ),
     "edc_journal_waiting_bytes": (
         "Bytes of frames that are not durable yet.",
         lambda r: r.journal_waiting_bytes,

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from edc_pipeline.capture.journal.blocks import Line
 from edc_pipeline.capture.queues import Waiting
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.spool.micro_batch import write_micro_batch
 from edc_pipeline.spool.quarantine import QuarantinedFrame, write_quarantine
+
+# Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
+# rubbish at 100 MB/s brings between two looks).
+FLUSH_BYTES: Final = 32 << 20
+
+
+def is_enough(waiting: Waiting, flush_rows: int) -> bool:
+    """Whether it is to be flushed before its time: by a collector, and by recovery after one."""
+    return waiting.row_count >= flush_rows or waiting.byte_count >= FLUSH_BYTES
 
 
 def flush(

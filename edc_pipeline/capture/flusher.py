@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.flush import FLUSH_BYTES, flush, is_enough
 from edc_pipeline.capture.journal.archive import retire_old_days, retire_segment
 from edc_pipeline.capture.journal.settled_day import SettledDay
 from edc_pipeline.capture.journal.writer import Journal, Segment
@@ -32,9 +32,8 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S: Final = 0.25
 # Between tries to write to a disk that refuses.
 _RETRY_DISK_S: Final = 2.0
-# Quarantined frames wait with their bytes; past this they are flushed early (as many as a flood of
-# rubbish at 100 MB/s brings between two looks).
-_QUARANTINE_BYTES: Final = 32 << 20
+# Quarantined frames that may wait for the spool: those of a flush under way, and of one more.
+_WAITING_BYTES: Final = 2 * FLUSH_BYTES
 # Frames that may wait for the journal's disk before the sockets are no longer read.
 _JOURNAL_BYTES: Final = 64 << 20
 
@@ -63,11 +62,11 @@ class Flusher:
         self._clock = clock
         self._on_flushed = on_flushed
         self._sealed: list[Segment] = []
-        self._many_rows = asyncio.Event()
+        self._much_waits = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._writing: asyncio.Task[None] | None = None
-        self._being_written = 0  # rows
+        self._rows_written = self._bytes_written = 0  # by the flush under way
         self._flushed_s = time.monotonic()
         self._day_of = DayFinder()
         self._day = self._day_of(clock())
@@ -82,12 +81,19 @@ class Flusher:
 
     @property
     def waiting_rows(self) -> int:
-        return self._queues.waiting.row_count + self._being_written
+        return self._queues.waiting.row_count + self._rows_written
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of quarantined frames."""
+        return self._queues.waiting.byte_count + self._bytes_written
 
     @property
     def is_full(self) -> bool:
+        waiting = self._queues.waiting  # at every read: no properties here
         return (
-            self.waiting_rows >= self._rules.waiting_rows
+            waiting.row_count + self._rows_written >= self._rules.waiting_rows
+            or waiting.byte_count + self._bytes_written >= _WAITING_BYTES
             or self._journal.waiting_bytes >= _JOURNAL_BYTES
         )
 
@@ -98,8 +104,8 @@ class Flusher:
 
     def has_room(self) -> bool:
         """Asked once a read, after its frames: here the limits are looked at."""
-        if self._queues.waiting.row_count >= self._rules.flush_rows:
-            self._many_rows.set()
+        if is_enough(self._queues.waiting, self._rules.flush_rows):
+            self._much_waits.set()
         if self.is_full:
             self._room.clear()
         return self._room.is_set()
@@ -122,15 +128,14 @@ class Flusher:
         day_changed, self._day = today != self._day, today
         return (
             day_changed
-            or waiting.row_count >= rules.flush_rows
-            or waiting.byte_count >= _QUARANTINE_BYTES
+            or is_enough(waiting, rules.flush_rows)
             or time.monotonic() - self._flushed_s >= rules.flush_seconds
         )
 
     async def flush_when_due(self) -> None:
         while True:
-            await wait_at_most(self._many_rows, _LOOK_EVERY_S)
-            self._many_rows.clear()
+            await wait_at_most(self._much_waits, _LOOK_EVERY_S)
+            self._much_waits.clear()
             self.make_room()
             if self._is_due():
                 await self.flush()
@@ -148,7 +153,7 @@ class Flusher:
         taken = self._queues.take()
         if taken.empty:
             return
-        self._being_written = taken.row_count
+        self._rows_written, self._bytes_written = taken.row_count, taken.byte_count
         # Shielded: a cancelled flusher must not leave its rows between memory and disk.
         self._writing = asyncio.create_task(self._write(taken))
         await asyncio.shield(self._writing)
@@ -196,7 +201,7 @@ class Flusher:
 
     async def _write(self, taken: Waiting) -> None:
         paths = await self._insist(lambda: self._flush(taken))
-        self._being_written = 0
+        self._rows_written = self._bytes_written = 0
         self.micro_batches += len(paths)
         self.flushed_at, self._flushed_s = self._clock(), time.monotonic()
         self.make_room()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edc_pipeline.capture.admission import Admission
 from edc_pipeline.capture.continuity import Continuity
-from edc_pipeline.capture.flush import flush
+from edc_pipeline.capture.flush import flush, is_enough
 from edc_pipeline.capture.journal.archive import retire_recovered
 from edc_pipeline.capture.journal.blocks import Frames, Line
 from edc_pipeline.capture.journal.damage import Damage
@@ -280,9 +280,9 @@ class _Recovery:
             first, last = self._uncounted[0]
             if frame + 1 == first or frame >= last:
                 return True
-            if frame >= first:
+            if frame >= first:  # as one, as it was: what waited then was bounded
                 return False
-        return self._queues.waiting.row_count >= self._rules.flush_rows
+        return is_enough(self._queues.waiting, self._rules.flush_rows)
 
     def _flush(self) -> None:
         waiting = self._queues.take()

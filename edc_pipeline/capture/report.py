@@ -60,6 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     disk_problem: str
     stopping: str
     journal_waiting_bytes: int = 0
+    waiting_bytes: int = 0  # of frames that wait for the quarantine
     commits: int = 0
     commit_interval_s: float = 0.0
     commit_worst_s: float = 0.0

@@ -197,8 +197,11 @@ def _of_late(said: dict[str, Any]) -> Any:
     worst = f"{said.get('commit_worst_s', 0) * 1e3:.0f} ms at the worst"
     allowed = f"{said.get('commit_interval_s', 0) * 1e3:.0f} ms allowed"
     ways = ("vendor_to_receive", "receive_to_published", "receive_to_durable")
+    waits = f"{said['waiting_rows']:,} rows"
+    if said.get("waiting_bytes"):  # of an older collector nothing is known
+        waits += f" and {terminal.size(said['waiting_bytes'])} for the quarantine"
     made = terminal.table(
-        f"Of late ({said['waiting_rows']:,} rows wait; commits took {worst}, {allowed})",
+        f"Of late ({waits} wait; commits took {worst}, {allowed})",
         "feed", "#frames/s", "#events/s",
         *(f"#{way.replace('_to_', '→')} p50, p99" for way in ways),
     )  # fmt: skip

@@ -230,7 +230,7 @@ def test_a_flusher_that_is_woken_while_it_is_cancelled_ends(tmp_path: Path, turn
         flusher = Collector(Settings(data_dir=tmp_path, feeds={}), "c1")._flusher
         flushing = asyncio.create_task(flusher.flush_when_due())
         await asyncio.sleep(0.01)
-        flusher._many_rows.set()
+        flusher._much_waits.set()
         for _ in range(turns):
             await asyncio.sleep(0)
         flushing.cancel()

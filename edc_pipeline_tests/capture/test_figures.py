@@ -166,6 +166,7 @@ def agrees(found: Found, collector: Collector) -> None:
     assert found["edc_commit_interval_seconds", everything] == 0.05
     assert found["edc_commit_wait_worst_seconds", everything] == report.commit_worst_s > 0
     assert found["edc_waiting_rows", everything] == 0
+    assert found["edc_waiting_bytes", everything] == 0
     assert found["edc_disk_problem", everything] == 0
 
 
