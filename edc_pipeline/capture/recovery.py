@@ -46,6 +46,7 @@ from edc_pipeline.spool.layout import (
     frames_of,
     journal_collectors,
     journal_folder,
+    others_in_journal,
     quarantine_days,
     quarantine_files,
     quarantine_folder,
@@ -86,7 +87,19 @@ def recover(
     return [
         _Recovery(spool, collector, rules, clock, on_progress).run()
         for collector in journal_collectors(spool)
+        if _has_left_something(spool, collector)
     ]
+
+
+def _has_left_something(spool: Path, collector: str) -> bool:
+    """Where somebody put files of their own into its folder, that stays when all is recovered."""
+    folder = journal_folder(spool, collector)
+    others = others_in_journal(folder)
+    if not others:
+        return True
+    told = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''}"
+    log.warning("no segments of ours, left where they are: %s in %s", told, folder)
+    return bool(segment_files(folder)) or not Ledger(spool).has_stopped(collector)
 
 
 class _Recovery:

@@ -48,6 +48,9 @@ JOURNAL: Final = "_journal"
 RAW: Final = "_raw"
 DAMAGED: Final = "damaged"
 
+_SEGMENT: Final = re.compile(r"(?P<first>\d{12,})\.wal")
+_RAW_SEGMENT: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.wal")
+_SET_ASIDE: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})\.wal")
 _NAME: Final = re.compile(r"(?P<collector>.+)-(?P<first>\d{12,})-(?P<last>\d{12,})\.parquet")
 
 
@@ -119,8 +122,14 @@ def segment_name(first_frame: int) -> str:
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """A collector's journal segments, in the order of their frames."""
-    return sorted(folder.glob("*.wal"))
+    """A collector's journal segments, in the order of their frames; by their names, lest somebody's
+    copy (`X.bak.wal`) is taken for one."""
+    return sorted(p for p in folder.glob("*.wal") if _SEGMENT.fullmatch(p.name))
+
+
+def others_in_journal(folder: Path) -> list[str]:
+    """What somebody else put there, by name."""
+    return sorted(p.name for p in folder.iterdir() if not _SEGMENT.fullmatch(p.name))
 
 
 def journal_collectors(spool: Path) -> list[str]:
@@ -141,7 +150,12 @@ def raw_segments(spool: Path, day: dt.date | None = None) -> list[Path]:
     """The raw archive's segments, by day, collector and frame: a collector's name begins with its
     start, so this is the order in which they were received."""
     days = raw_days(spool) if day is None else [day]
-    return [path for one in days for path in sorted(raw_folder(spool, one).glob("*.wal"))]
+    return [
+        path
+        for one in days
+        for path in sorted(raw_folder(spool, one).glob("*.wal"))
+        if _RAW_SEGMENT.fullmatch(path.name)
+    ]
 
 
 def damaged_segment(spool: Path, collector: str, segment: Path) -> Path:
@@ -150,7 +164,8 @@ def damaged_segment(spool: Path, collector: str, segment: Path) -> Path:
 
 
 def damaged_segments(spool: Path) -> list[Path]:
-    return sorted((spool / RAW / DAMAGED).glob("*.wal"))
+    found = (spool / RAW / DAMAGED).glob("*.wal")
+    return sorted(p for p in found if _SET_ASIDE.fullmatch(p.name))
 
 
 def collector_of_segment(segment: Path) -> str:
