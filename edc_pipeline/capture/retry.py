@@ -184,7 +184,8 @@ class _Retry:
         here = [f for f in kept.frames if f.frame not in moved_before]
         moving, stay = self._read_again(here, lines, path)
         self._done.moved += moving.frames
-        self._done.stay += stay
+        # Without their bytes: of all days that may be more than memory holds.
+        self._done.stay += [(f._replace(payload=b""), why) for f, why in stay]
         for (_, event_type, _), number in moving.events.items():
             self._done.events[event_type] += number
         if self._dry_run or len(stay) == len(kept.frames):

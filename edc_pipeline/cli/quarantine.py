@@ -7,6 +7,7 @@ import datetime as dt
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,23 +38,24 @@ def list_frames(config: Path | None, day: dt.date | None, as_json: bool) -> int:
     from edc_pipeline.cli import terminal  # noqa: PLC0415
 
     spool = options.existing_spool(options.load_settings(config).spool)
-    found, torn = _frames(spool, day)
-    if as_json:
-        for frame in found:
+    shown = terminal.table("", "received", "feed", "connection", "#frame", "#bytes", "reason")
+    found, torn = 0, list[Path]()
+    for frame in _frames(spool, day, torn):
+        found += 1
+        if as_json:
             click.echo(msgspec.json.encode(_told(frame)))
-    elif found:
-        shown = terminal.table("", "received", "feed", "connection", "#frame", "#bytes", "reason")
-        for frame in found:
-            shown.add_row(
-                terminal.market_time(frame.received_at),
-                frame.source.name,
-                frame.connection,
-                str(frame.frame),
-                f"{len(frame.payload):,}",
-                frame.reason,
-            )
+            continue
+        shown.add_row(
+            terminal.market_time(frame.received_at),
+            frame.source.name,
+            frame.connection,
+            str(frame.frame),
+            f"{len(frame.payload):,}",
+            frame.reason,
+        )
+    if found and not as_json:
         terminal.show(shown)
-    elif not torn:
+    elif not (found or torn or as_json):
         click.echo(f"nothing in quarantine{f' of {day}' if day else ''} in {spool}")
     return 1 if found or torn else 0
 
@@ -72,8 +74,8 @@ def show(config: Path | None, day: dt.date | None, as_json: bool, frame: int) ->
     import msgspec  # noqa: PLC0415
 
     spool = options.existing_spool(options.load_settings(config).spool)
-    frames, torn = _frames(spool, day)
-    found = [f for f in frames if f.frame == frame]
+    torn = list[Path]()
+    found = [f for f in _frames(spool, day, torn) if f.frame == frame]
     if not found:
         raise options.FallsShort(f"no frame {frame} in quarantine; see: edc quarantine list")
     for one in found:
@@ -139,21 +141,18 @@ def _told(frame: QuarantinedFrame) -> dict[str, Any]:
     return {**frame._asdict(), "source": frame.source.name, "payload": payload}
 
 
-def _frames(spool: Path, day: dt.date | None) -> tuple[list[QuarantinedFrame], bool]:
-    """All that can be read, and whether some could not: those files are named."""
+def _frames(spool: Path, day: dt.date | None, torn: list[Path]) -> Iterator[QuarantinedFrame]:
+    """All that can be read, one file in memory at a time; which could not, and are named."""
     from edc_pipeline.spool.layout import quarantine_days, quarantine_files  # noqa: PLC0415
     from edc_pipeline.spool.micro_batch import UnreadableBatch  # noqa: PLC0415
     from edc_pipeline.spool.quarantine import read_quarantine_file  # noqa: PLC0415
 
-    frames: list[QuarantinedFrame] = []
-    torn = False
     for path in [p for d in (quarantine_days(spool) if day is None else [day])
                  for p in quarantine_files(spool, d)]:  # fmt: skip
         try:
-            frames += read_quarantine_file(path).frames
+            yield from read_quarantine_file(path).frames
         except FileNotFoundError:  # a retry emptied it while we looked
             continue
         except UnreadableBatch as unreadable:
-            torn = True
+            torn.append(path)
             click.echo(f"edc: {unreadable}; it lies in {path.parent}", err=True)
-    return frames, torn
