@@ -324,7 +324,7 @@ def test_events_given_out_and_not_there(spool: Path, out: Path) -> None:
     [
         ({"codec": "lzo"}, "'lzo' is no codec: blosc2-lz4"),
         ({"order": "price"}, "'price' is no order: time, symbol"),
-        ({"memory": "1 TB"}, "memory: '1 TB' is no size of at least 512MiB"),
+        ({"memory": "1 PB"}, "memory: '1 PB' is no size of at least 512MiB"),
         ({"memory": 10**6}, "memory: 1000000 is no size"),
         ({"versions": -1}, "versions: -1"),
     ],
