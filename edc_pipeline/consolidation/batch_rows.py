@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -22,6 +23,7 @@ from edc_pipeline.market_day import day_bounds
 from edc_pipeline.spool.micro_batch import DAMAGE, Footer, UnreadableBatch, is_whole
 from edc_pipeline.spool.tables import SCHEMAS
 
+_SHORT_BYTES: Final = 16
 _FORBIDDEN: Final = tuple(character.encode() for character in FORBIDDEN_TEXT)
 
 
@@ -30,19 +32,55 @@ def read_batch(batch: Batch, event_type: EventType, day: dt.date) -> tuple[Part,
 
     `UnreadableBatch` if they are not what the footer says; OSError if it is not there any more.
     """
-    image = batch.path.read_bytes()
+    image, check_pages = _image_of(batch)
     name, footer = batch.path.name, batch.footer
-    whole = is_whole(image)
-    if whole is False:
-        raise UnreadableBatch(f"{name}: its bytes do not agree with their checksum: it is damaged")
     try:
-        # A whole file needs none of its pages checked, and its footer can be taken at its word.
-        part = _decode(image, event_type, footer, check_pages=whole is None)
+        part = _decode(image, event_type, footer, check_pages=check_pages)
     except DAMAGE as error:
         raise UnreadableBatch(f"{name}: {error}") from error
-    _check(part, name, footer, day)
+    found = _Found(name, footer, day)
+    found.look_at(part)
+    found.check()
+    return part, _input(batch, image)
+
+
+def read_in_pieces(
+    batch: Batch, event_type: EventType, day: dt.date, rows: int
+) -> Iterator[tuple[Part, Input | None]]:
+    """The same of a micro-batch that is too large to be read at once, so many rows at a time; what
+    was read comes with the last. Errors may come after rows have: those are not to be used then."""
+    image, check_pages = _image_of(batch)
+    name, footer = batch.path.name, batch.footer
+    found = _Found(name, footer, day)
+    last: Part | None = None
+    try:
+        for part in _decode_in_pieces(image, event_type, footer, rows, check_pages=check_pages):
+            found.look_at(part)
+            if last is not None:
+                yield last, None
+            last = part.narrowed()
+    except DAMAGE as error:
+        raise UnreadableBatch(f"{name}: {error}") from error
+    found.check()
+    assert last is not None, f"{name} holds no rows, and was read in pieces"
+    yield last, _input(batch, image)
+
+
+def _image_of(batch: Batch) -> tuple[bytes, bool]:
+    """(its bytes, whether its pages have to be checked). A whole file needs none of its pages
+    checked, and its footer can be taken at its word."""
+    image = batch.path.read_bytes()
+    whole = is_whole(image)
+    if whole is False:
+        raise UnreadableBatch(
+            f"{batch.path.name}: its bytes do not agree with their checksum: it is damaged"
+        )
+    return image, whole is None
+
+
+def _input(batch: Batch, image: bytes) -> Input:
     digest = hashlib.sha256(image).hexdigest()
-    return part, Input(name=name, rows=footer.rows, bytes=len(image), sha256=digest)
+    return Input(name=batch.path.name, rows=batch.footer.rows, bytes=len(image), sha256=digest)
 
 
 def sound_ones(plan: Plan, advance: Callable[[int], None] = lambda _rows: None) -> Plan:
@@ -69,18 +107,46 @@ def why_none(plan: Plan) -> str:
 
 
 def _decode(image: bytes, event_type: EventType, footer: Footer, *, check_pages: bool) -> Part:
-    schema, text = SCHEMAS[event_type], _text_columns(event_type)
+    file = _opened(image, event_type, _text_columns(event_type), check_pages=check_pages)
+    constants = {} if check_pages else footer.constants
+    table = file.read(_but(event_type, constants), use_threads=False)
+    return Part(table.num_rows, {n: _one(table[n]) for n in table.column_names}, constants)
+
+
+def _decode_in_pieces(
+    image: bytes, event_type: EventType, footer: Footer, rows: int, *, check_pages: bool
+) -> Iterator[Part]:
+    # As dictionaries pyarrow would keep every word that it has met to the end of the file, in three
+    # places: 420 MB for 300,000 rows of two texts of 128 bytes, against 150 (and half the time).
+    short = [n for n in _text_columns(event_type) if footer.text_bytes.get(n, 0) <= _SHORT_BYTES]
+    file = _opened(image, event_type, short, check_pages=check_pages)
+    constants = {} if check_pages else footer.constants
+    for piece in file.iter_batches(rows, columns=_but(event_type, constants), use_threads=False):
+        arrays = {
+            name: values.dictionary_encode() if pa.types.is_string(values.type) else values
+            for name, values in zip(piece.schema.names, piece.columns, strict=True)
+        }
+        yield Part(piece.num_rows, arrays, constants)
+
+
+def _opened(
+    image: bytes, event_type: EventType, as_dictionary: list[str], *, check_pages: bool
+) -> pq.ParquetFile:
     file = pq.ParquetFile(
-        pa.BufferReader(image), read_dictionary=text, page_checksum_verification=check_pages
+        pa.BufferReader(image),
+        read_dictionary=as_dictionary,
+        page_checksum_verification=check_pages,
     )
-    found = file.schema_arrow
+    found, schema = file.schema_arrow, SCHEMAS[event_type]
     if found.names != schema.names or any(
         _stored(f.type) != schema.field(f.name).type for f in found
     ):
         raise ValueError(f"its columns are {found.remove_metadata().to_string()[:500]}")
-    constants = {} if check_pages else footer.constants
-    table = file.read([n for n in schema.names if n not in constants], use_threads=False)
-    return Part(table.num_rows, {n: _one(table[n]) for n in table.column_names}, constants)
+    return file
+
+
+def _but(event_type: EventType, constants: Mapping[str, str]) -> list[str]:
+    return [name for name in SCHEMAS[event_type].names if name not in constants]
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
@@ -103,26 +169,46 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return whole
 
 
-def _check(part: Part, name: str, footer: Footer, day: dt.date) -> None:
-    empty = [column for column, values in part.arrays.items() if values.null_count]
-    if empty:
-        raise UnreadableBatch(f"{name}: nulls in {', '.join(empty)}")
-    if part.rows != footer.rows:
-        raise UnreadableBatch(f"{name}: {part.rows} rows, its footer says {footer.rows}")
-    if not part.rows:
-        return
-    stamps = part.arrays["ts_event"].to_numpy()
-    low, high = int(stamps.min()), int(stamps.max())
-    first, end = day_bounds(day)
-    if not first <= low <= high < end:
-        raise UnreadableBatch(f"{name}: events from {low} to {high} ns are not all of {day}")
-    if (low, high) != (footer.min_ts_event, footer.max_ts_event):  # slices are cut by these
-        said = f"{footer.min_ts_event} to {footer.max_ts_event}"
-        raise UnreadableBatch(f"{name}: events from {low} to {high} ns, its footer says {said}")
-    check_texts(part, name)
-    by_feed = _rows_by_feed(part)
-    if by_feed != footer.rows_by_feed:
-        raise UnreadableBatch(f"{name}: rows {by_feed}, its footer says {footer.rows_by_feed}")
+class _Found:
+    """What the rows of a micro-batch come to, held against what its footer says."""
+
+    def __init__(self, name: str, footer: Footer, day: dt.date) -> None:
+        self._name = name
+        self._footer = footer
+        self._day = day
+        self._rows = 0
+        self._spans: list[int] = []
+        self._by_feed = Counter[str]()
+
+    def look_at(self, part: Part) -> None:
+        empty = [column for column, values in part.arrays.items() if values.null_count]
+        if empty:
+            raise UnreadableBatch(f"{self._name}: nulls in {', '.join(empty)}")
+        self._rows += part.rows
+        if not part.rows:
+            return
+        stamps = part.arrays["ts_event"].to_numpy()
+        self._spans += [int(stamps.min()), int(stamps.max())]
+        check_texts(part, self._name)
+        self._by_feed.update(_rows_by_feed(part))
+
+    def check(self) -> None:
+        name, footer = self._name, self._footer
+        if self._rows != footer.rows:
+            raise UnreadableBatch(f"{name}: {self._rows} rows, its footer says {footer.rows}")
+        if not self._rows:
+            return
+        low, high = min(self._spans), max(self._spans)
+        first, end = day_bounds(self._day)
+        if not first <= low <= high < end:
+            raise UnreadableBatch(
+                f"{name}: events from {low} to {high} ns are not all of {self._day}"
+            )
+        if (low, high) != (footer.min_ts_event, footer.max_ts_event):  # slices are cut by these
+            said = f"{footer.min_ts_event} to {footer.max_ts_event}"
+            raise UnreadableBatch(f"{name}: events from {low} to {high} ns, its footer says {said}")
+        if (by_feed := dict(self._by_feed)) != footer.rows_by_feed:
+            raise UnreadableBatch(f"{name}: rows {by_feed}, its footer says {footer.rows_by_feed}")
 
 
 def check_texts(part: Part, name: str) -> None:

@@ -13,14 +13,6 @@ import pyarrow as pa
 from edc_pipeline.consolidation.rows import Array, Part
 
 
-def _narrowed(values: pa.Array) -> pa.Array:
-    """A text without the words that none of these rows says: each heap would bear the vocabulary of
-    the whole micro-batch, which is as long as that where rows have ids."""
-    if not pa.types.is_dictionary(values.type) or len(values.dictionary) <= len(values):
-        return values
-    return values.dictionary_decode().dictionary_encode()
-
-
 class Heaps:
     """Their files are closed by `open_files`, and removed with the folder by whoever made it."""
 
@@ -37,7 +29,7 @@ class Heaps:
             self._write(number, part.where(heap == number))
 
     def _write(self, number: int, part: Part) -> None:
-        columns = {name: _narrowed(values) for name, values in part.arrays.items()}
+        columns = dict(part.narrowed().arrays)
         for name, word in part.constants.items():
             columns[name] = pa.DictionaryArray.from_arrays(
                 pa.array(np.zeros(part.rows, np.int32)), pa.array([word], pa.string())

@@ -30,12 +30,13 @@ from edc_pipeline.consolidation.names import Codec, Order
 from edc_pipeline.consolidation.near_duplicates import NearDuplicates, near_duplicates
 from edc_pipeline.consolidation.plan import Plan
 from edc_pipeline.consolidation.records import Records
-from edc_pipeline.consolidation.rows import Array, Rows
+from edc_pipeline.consolidation.rows import Array, Rows, Text
 from edc_pipeline.consolidation.slices import Reading, rows_of_a_slice, slices
 from edc_pipeline.consolidation.sorting import stable_order
 
 _PACKERS: Final = 2
 _IN_FLIGHT: Final = 8  # chunks being packed, or packed and not yet written
+_IN_FLIGHT_BYTES: Final = 32 << 20  # so many fewer, of records that long texts make wide
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def write_rows(
 ) -> None:
     """Write the day's rows into `path`, then let `finish` put in what stands beside them. Where the
     day has `grown`, rows of the former file are taken over."""
-    reading, slice_rows = Reading(), rows_of_a_slice(memory)
+    largest = max((b.footer.rows for b in plan.batches), default=0)
+    reading, slice_rows = Reading(), rows_of_a_slice(memory, widths, largest)
     near = NearDuplicates(scratch / "ids", rules)
     tallies: dict[tuple[str, str], Tally] = {}
     span: list[int] = []
@@ -169,7 +171,8 @@ class _Packing:
         if self._index is not None:
             self._index.add(chunk["ts_event"])
         self._waiting.append((self._pool.submit(self._pack, chunk), len(chunk)))
-        while len(self._waiting) > _IN_FLIGHT or (self._waiting and self._waiting[0][0].done()):
+        most = max(_PACKERS, min(_IN_FLIGHT, _IN_FLIGHT_BYTES // chunk.nbytes))
+        while len(self._waiting) > most or (self._waiting and self._waiting[0][0].done()):
             self._write()
 
     def finish(self) -> None:
@@ -226,9 +229,11 @@ class _BySymbol:
         self._widths = widths
         self._path = scratch / "by_symbol"
         self._path.touch()
-        self._runs: dict[bytes, list[tuple[int, int]]] = {}  # symbol → (first row there, rows)
-        self._rows = 0
-        self._moved: list[tuple[int, int]] = []
+        # The runs of rows of one symbol, in the order in which they lie there. As arrays: where
+        # nearly each row has a symbol of its own, tuples of them took 300 MB of 2M rows.
+        self._numbers: dict[bytes, int] = {}  # of the symbols, in the order of their appearance
+        self._runs: list[tuple[Array, Array]] = []  # slice by slice: of which symbol, rows
+        self._moved: tuple[Array, Array] | None = None  # runs: first row there, and in the file
         self.symbols: Symbols = {}
 
     def add(
@@ -238,9 +243,11 @@ class _BySymbol:
         if text.codes is not None:
             by_symbol = stable_order(text.ranks()[text.codes[order]])
             order, occurrence = order[by_symbol], occurrence[by_symbol]
-        for name, n, first in symbols_in(rows, order):
-            self._runs.setdefault(name, []).append((self._rows + first, n))
-        self._rows += len(order)
+        found = symbols_in(rows, order)
+        found.sort(key=lambda run: run[2])
+        known = self._numbers
+        of = np.array([known.setdefault(name, len(known)) for name, _, _ in found], np.int32)
+        self._runs.append((of, np.array([n for _, n, _ in found], np.int32)))
         near.add(rows, order)
         records = Records(self._event_type, self._widths)
         with self._path.open("ab") as file:
@@ -254,37 +261,56 @@ class _BySymbol:
         chunk, filled, done = np.zeros(CHUNK_ROWS, dtype), 0, 0
         descriptor = os.open(self._path, os.O_RDONLY)
         try:
-            for name in sorted(self._runs):
-                runs = self._runs[name]
-                self.symbols[name] = (sum(n for _, n in runs), done + filled)
-                for first, n in runs:
-                    self._moved.append((first, done + filled))
-                    read = 0
-                    while read < n:
-                        more = min(n - read, CHUNK_ROWS - filled)
-                        room: Any = chunk[filled : filled + more].view(np.uint8)
-                        at = (first + read) * dtype.itemsize
-                        if os.preadv(descriptor, [room], at) != room.nbytes:
-                            raise OSError(f"{self._path} has become shorter")
-                        read += more
-                        filled += more
-                        if filled == CHUNK_ROWS:
-                            chunk["index"] = np.arange(done, done + filled)
-                            yield chunk
-                            done += filled
-                            chunk, filled = np.zeros(CHUNK_ROWS, dtype), 0
+            for first, n in self._by_symbol():
+                read = 0
+                while read < n:
+                    more = min(n - read, CHUNK_ROWS - filled)
+                    room: Any = chunk[filled : filled + more].view(np.uint8)
+                    at = (first + read) * dtype.itemsize
+                    if os.preadv(descriptor, [room], at) != room.nbytes:
+                        raise OSError(f"{self._path} has become shorter")
+                    read += more
+                    filled += more
+                    if filled == CHUNK_ROWS:
+                        chunk["index"] = np.arange(done, done + filled)
+                        yield chunk
+                        done += filled
+                        chunk, filled = np.zeros(CHUNK_ROWS, dtype), 0
             if filled:
                 chunk["index"][:filled] = np.arange(done, done + filled)
                 yield chunk[:filled]
         finally:
             os.close(descriptor)
 
+    def _by_symbol(self) -> Iterator[tuple[int, int]]:
+        """(first row there, rows) of the runs, as they come in the file."""
+        names = list(self._numbers)
+        ranks = Text(names).ranks()
+        self._numbers = {}
+        of = ranks[np.concatenate([np.empty(0, np.int32), *(of for of, _ in self._runs)])]
+        rows = np.concatenate([np.empty(0, np.int32), *(n for _, n in self._runs)]).astype(np.int64)
+        self._runs = []
+        order = stable_order(of)
+        there = np.cumsum(rows) - rows
+        counts = np.bincount(of, weights=rows, minlength=len(names)).astype(np.int64)
+        begin = np.cumsum(counts) - counts
+        for name, rank in sorted(zip(names, ranks.tolist(), strict=True)):
+            self.symbols[name] = (int(counts[rank]), int(begin[rank]))
+        sizes = rows[order]
+        here = np.empty(len(rows), np.int64)
+        here[order] = np.cumsum(sizes) - sizes
+        self._moved = there, here
+        for at in range(0, len(order), CHUNK_ROWS):
+            some = order[at : at + CHUNK_ROWS]
+            yield from zip(there[some].tolist(), rows[some].tolist(), strict=True)
+
     def places(self, rows: Array) -> Array:
         if not len(rows):
             return rows
-        moved = np.array(sorted(self._moved), np.int64)
-        run = np.searchsorted(moved[:, 0], rows, side="right") - 1
-        return np.sort(moved[run, 1] + rows - moved[run, 0])
+        assert self._moved is not None
+        there, here = self._moved
+        run = np.searchsorted(there, rows, side="right") - 1
+        return np.sort(here[run] + rows - there[run])
 
 
 def symbols_in(rows: Rows, order: Array) -> list[tuple[bytes, int, int]]:

@@ -116,7 +116,24 @@ class Part:
     def split(self, cut: int) -> tuple[Part, Part]:
         """The rows before the instant `cut`, and the others."""
         before = self.arrays["ts_event"].to_numpy() < cut
-        return self.where(before), self.where(~before)
+        return self.where(before).narrowed(), self.where(~before).narrowed()
+
+    def narrowed(self) -> Part:
+        """Without the words that none of these rows says: what is cut out of a micro-batch bears
+        its whole vocabulary, which is as long as that where rows have ids."""
+        arrays = {name: _narrowed(values) for name, values in self.arrays.items()}
+        return Part(self.rows, arrays, self.constants, self.settled)
+
+
+def _narrowed(values: pa.Array) -> pa.Array:
+    if not pa.types.is_dictionary(values.type) or len(values.dictionary) <= len(values):
+        return values
+    codes = values.indices.to_numpy()
+    said = np.zeros(len(values.dictionary), bool)
+    said[codes] = True
+    places = np.cumsum(said, dtype=np.int32) - np.int32(1)
+    words = values.dictionary.filter(pa.array(said))
+    return pa.DictionaryArray.from_arrays(pa.array(places[codes]), words)
 
 
 NUMBERS: Final[dict[EventType, tuple[str, ...]]] = {
@@ -162,7 +179,8 @@ def _text(parts: Sequence[Part], name: str) -> Text:
     unified = pa.chunked_array(pieces).unify_dictionaries().combine_chunks()
     if isinstance(unified, pa.ChunkedArray):
         unified = unified.chunk(0)
-    words = [word.encode() for word in unified.dictionary.to_pylist()]
+    # Straight to bytes: text by way of Python's own is there twice, in a day's highest moment.
+    words = unified.dictionary.cast(pa.binary()).to_pylist()
     codes = unified.indices.to_numpy()
     if len(words) == 1:
         return Text(words)

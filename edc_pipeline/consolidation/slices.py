@@ -20,39 +20,53 @@ from __future__ import annotations
 import queue
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
-from edc_pipeline.consolidation.batch_rows import read_batch
+from edc_pipeline.consolidation.batch_rows import read_batch, read_in_pieces
 from edc_pipeline.consolidation.certificate import Input
 from edc_pipeline.consolidation.heaps import Heaps
 from edc_pipeline.consolidation.identity import Rules, Tally, settle
+from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Batch, Plan
 from edc_pipeline.consolidation.rows import NUMBERS, Array, Part, Rows, assemble, part_of
 from edc_pipeline.consolidation.small_batches import read_together, together
 from edc_pipeline.consolidation.time_cuts import cuts
 from edc_pipeline.spool.micro_batch import UnreadableBatch
 
-# What the libraries take before a row is read, and what a row takes while it is settled: three
-# slices are in memory at a time (read, waiting, in work). Measured with `make bench-consolidation`.
+# What the libraries take before a row is read, with the records of usual width on their way to the
+# disk; and what a row takes while it is settled: three slices are in memory at a time (read,
+# waiting, in work). Measured with `make bench-consolidation`.
 _LIBRARIES_BYTES: Final = 330 << 20
 _ROW_BYTES: Final = 900
+# A long text that each row says for itself, as an id, is there up to eight times while it goes
+# from Arrow's vocabulary to Python's and into records. Of a row with 256 bytes in two such columns
+# 2,040 bytes were measured, with 640 bytes 4,500; with an id of 32 bytes 700.
+_SHORT_TEXT_BYTES: Final = 32
+_TIMES_A_LONG_TEXT: Final = 10
 _FEWEST_ROWS: Final = 20_000
 # Larger slices gain nothing: the stages overlap less.
 _MOST_ROWS: Final = 500_000
+_CHUNKS_ON_THE_WAY: Final = 5  # of wide records: filled, packed, written
 _WIDE: Final = 3  # a micro-batch in more slices than this is dealt out
+_PIECES: Final = 2  # of a slice, in which a micro-batch is read that is larger than one
 _MOST_DUE: Final = 2  # slices' worth of rows that may be read for one of them
 _EVERY_KEY: Final = 16  # of the rows of one instant, one in so many is looked at to cut them
 
 
-def rows_of_a_slice(memory: int) -> int:
-    """So many rows keep a consolidation within `memory` bytes."""
-    return max(_FEWEST_ROWS, min(_MOST_ROWS, (memory - _LIBRARIES_BYTES) // _ROW_BYTES))
+def rows_of_a_slice(memory: int, widths: Mapping[str, int], largest: int) -> int:
+    """So many rows keep a consolidation within `memory` bytes, where texts have up to so many, and
+    the largest micro-batch so many rows: each of its vocabularies is unpacked whole."""
+    long = sum(max(0, width - _SHORT_TEXT_BYTES) for width in widths.values())
+    of_a_row = _ROW_BYTES + _TIMES_A_LONG_TEXT * long
+    left = memory - _LIBRARIES_BYTES - (_CHUNKS_ON_THE_WAY * CHUNK_ROWS + largest) * long
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, left // of_a_row))
 
 
 class SetAsideWhileReading(Exception):
@@ -227,14 +241,23 @@ class _Reader:
                 if part is not None:
                     yield self._noted(part, read)
             for batch in doubtful:
-                yield self._read_alone(batch)
+                yield from self._read_alone(batch)
 
-    def _read_alone(self, batch: Batch) -> Part:
+    def _read_alone(self, batch: Batch) -> Iterator[Part]:
+        event_type, day = self._plan.event_type, self._plan.day
         try:
-            part, read = read_batch(batch, self._plan.event_type, self._plan.day)
+            if batch.footer.rows <= self._slice_rows:
+                part, read = read_batch(batch, event_type, day)
+                yield self._noted(part, [read])
+                return
+            rows = -(-self._slice_rows // _PIECES)
+            for part, whole in read_in_pieces(batch, event_type, day, rows):
+                yield self._noted(part, [] if whole is None else [whole])
+                del part
+                # What Arrow's allocator keeps for later was 90 of 620 MB where texts are long.
+                pa.default_memory_pool().release_unused()
         except (UnreadableBatch, OSError) as error:
             raise SetAsideWhileReading(batch, error) from error
-        return self._noted(part, [read])
 
     def _noted(self, part: Part, read: list[Input]) -> Part:
         self._reading.inputs += read

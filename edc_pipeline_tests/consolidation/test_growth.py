@@ -112,7 +112,7 @@ def test_any_growth_is_the_day_in_full(
     spans = zip([0, *cuts], [*cuts, len(rows)], strict=True)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         spy = from_the_first_row_on(patch)
-        patch.setattr(pipeline, "rows_of_a_slice", lambda _memory: slice_rows)
+        patch.setattr(pipeline, "rows_of_a_slice", lambda *_: slice_rows)
         spool, out = Path(folder, "spool"), Path(folder, "daily")
         for at, (begin, end) in enumerate(spans):
             given_ = [rows[begin:end][i::2] for i in range(2)]
@@ -134,7 +134,7 @@ def test_a_busy_day_grows_by_whole_chunks(
         (row for row in busy_day(3000) if row.event.ts_source == "vendor"),
         key=lambda row: row.event.created_at,
     )
-    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory: 500)
+    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_: 500)
     made = []
     for number, begin in enumerate(range(0, len(rows), 900)):
         write_batches(spool, [rows[begin : begin + 900]], first_number=number)

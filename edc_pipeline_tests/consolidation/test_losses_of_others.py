@@ -33,7 +33,7 @@ def test_a_window_of_a_single_file_is_kept(
 ) -> None:
     """One micro-batch, larger than a slice and alone in all of them."""
     write_batches(spool, [day()])
-    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory: 50)
+    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_: 50)
     made = consolidate(spool, out, "trade", DAY, rules={})
     assert made.certificate.rows == 900
     assert verify(made.path, spool).findings == []
@@ -45,7 +45,7 @@ def test_overlapping_windows_lose_nothing(
     """Micro-batches that overlap each other, and slices that cut through all of them."""
     rows = day()
     write_batches(spool, [rows[:600], rows[300:], rows[150:750]], ledger=False)
-    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory: 100)
+    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_: 100)
     c = consolidate(spool, out, "trade", DAY, rules={}).certificate
     assert (c.rows_in, c.rows, c.duplicates.redelivered) == (1800, 900, 900)
 

@@ -121,7 +121,7 @@ def test_no_slice_is_too_large_and_the_rows_are_the_same(
 
     monkeypatch.setattr(pipeline, "settle", counted)
     monkeypatch.setattr(slices, "settle", counted)
-    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory: SLICE_ROWS)
+    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_: SLICE_ROWS)
     sliced = consolidate(spool, tmp_path / "sliced", "trade", DAY, rules=BY_ID)
     assert sum(counts) >= whole.certificate.rows
     assert max(counts) < 1.5 * SLICE_ROWS
@@ -170,7 +170,7 @@ def test_any_day_of_one_busy_instant_is_the_reference(
     folder = tmp_path_factory.mktemp("busy")
     write_batches(folder / "spool", split(data.draw(st.permutations(rows)), parts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "rows_of_a_slice", lambda _memory: slice_rows)
+        patch.setattr(pipeline, "rows_of_a_slice", lambda *_: slice_rows)
         made: Consolidated = consolidate(
             folder / "spool", folder / "daily", "trade", DAY, rules=BY_ID
         )

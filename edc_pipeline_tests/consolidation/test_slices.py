@@ -95,7 +95,7 @@ def test_any_split_in_any_slices_is_the_reference(
     hashes = set()
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         for at, (given_, size) in enumerate(((rows, 10**6), (shuffled, slice_rows))):
-            patch.setattr(pipeline, "rows_of_a_slice", lambda _memory, size=size: size)
+            patch.setattr(pipeline, "rows_of_a_slice", lambda *_, size=size: size)
             spool = Path(folder, f"spool{at}")
             write_batches(spool, split(given_, parts), event_type=event_type)
             made = consolidate(spool, Path(folder, f"daily{at}"), event_type, DAY, rules=BY_ID)
@@ -148,7 +148,7 @@ def test_slices_of_every_size_give_one_hash(
     write_batches(spool, [rows[:800:2], rows[1:800:2], *later])
     made = {}
     for size in (10**6, 2000, 300):
-        monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory, size=size: size)
+        monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_, size=size: size)
         out = tmp_path / str(size)
         made[size] = consolidate(spool, out, "trade", DAY, rules=BY_ID)
         assert verify(made[size].path, spool).ok
@@ -163,7 +163,7 @@ def test_order_by_symbol_holds_the_same_rows(
 ) -> None:
     spool = tmp_path / "spool"
     write_batches(spool, [busy_day()[i::5] for i in range(5)])
-    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda _memory: size)
+    monkeypatch.setattr(pipeline, "rows_of_a_slice", lambda *_: size)
     by: dict[Order, Consolidated] = {
         order: consolidate(spool, tmp_path / order, "trade", DAY, rules=BY_ID, order=order)
         for order in ("time", "symbol")
@@ -196,7 +196,7 @@ def test_cuts_hold_about_the_rows_wanted(tmp_path: Path) -> None:
 
 
 def test_memory_decides_the_size_of_a_slice() -> None:
-    sizes = [rows_of_a_slice(mib << 20) for mib in (512, 640, 1024, 8192)]
+    sizes = [rows_of_a_slice(mib << 20, {}, 0) for mib in (512, 640, 1024, 8192)]
     assert sizes == sorted(sizes)
     assert sizes[0] >= slices_._FEWEST_ROWS
     assert sizes[-1] == slices_._MOST_ROWS
