@@ -14,6 +14,7 @@ some planes, stored as they are under a header that says "bitshuffled", unpacks 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import blosc2
@@ -41,6 +42,7 @@ _ONES: Final = np.uint64(2**64 - 1)
 _FIRST: Final = 256
 _FEW_ROWS: Final = 16  # of a block; 5 µs each, and to undo all its planes takes as long as 20
 _FEW_WORDS: Final = 4  # up to so many it is quicker to compare than to look up
+_FEW_PASSES: Final = 8  # the same of planes
 
 
 class Said(NamedTuple):
@@ -49,6 +51,31 @@ class Said(NamedTuple):
     words: list[bytes]  # in the order of their appearance
     codes: Array | None  # one a row; None: every row says words[0]
     of: bytes | None = None  # the codes of the words; None: 0, 1, 2 …
+
+
+class Asked:
+    """Words that are looked for."""
+
+    def __init__(self, words: Iterable[bytes]) -> None:
+        self._words = tuple(words)
+        self._all = frozenset(self._words)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._words)
+
+    def among(self, said: Said, rows: int) -> Array:
+        """Those of so many rows that say one of them."""
+        asked = np.array([word in self._all for word in said.words], bool)
+        if said.codes is None:
+            return np.arange(rows if asked.all() else 0)
+        if said.of is not None:
+            by_code = np.zeros(256, bool)
+            by_code[list(said.of)] = asked
+            asked = by_code
+        return np.flatnonzero(asked[said.codes])
 
 
 def planes_in(stored: memoryview, typesize: int, room: Array) -> Array | None:
@@ -193,8 +220,10 @@ class OfPlanes:
         found: Array = packed.view(np.dtype((np.void, self._dtype.itemsize))).ravel()
         return found
 
-    def which(self, name: str, words: tuple[bytes, ...]) -> Array:
+    def which(self, name: str, words: Asked) -> Array:
         """The rows that say one of these words."""
+        if len(words) > _FEW_PASSES:
+            return words.among(self.said(name, slice(self.rows)), self.rows)
         planes, width = self._of(name), self._dtype[name].itemsize
         found = np.zeros((planes.shape[0], planes.shape[2]), np.uint64)
         for word in words:
@@ -314,14 +343,11 @@ class OfRecords:
         words, codes = factorized(self._records[name][at])
         return Said(words, codes if len(words) > 1 else None)
 
-    def which(self, name: str, words: tuple[bytes, ...]) -> Array:
+    def which(self, name: str, words: Asked) -> Array:
+        if len(words) > _FEW_WORDS:
+            return words.among(self.said(name, slice(self.rows)), self.rows)
         found = self._records[name]
         wanted = np.zeros(self.rows, bool)
-        if len(words) <= _FEW_WORDS:
-            for word in words:
-                wanted |= found == word
-        else:
-            distinct, codes = factorized(found)
-            asked = set(words)
-            wanted = np.array([word in asked for word in distinct], bool)[codes]
+        for word in words:
+            wanted |= found == word
         return np.flatnonzero(wanted)

@@ -18,7 +18,7 @@ import numpy as np
 
 from edc_pipeline.consolidation.after_retention import gone
 from edc_pipeline.consolidation.batch_rows import sound_ones, why_none
-from edc_pipeline.consolidation.bit_planes import OfRecords, Said
+from edc_pipeline.consolidation.bit_planes import Asked, OfRecords, Said
 from edc_pipeline.consolidation.certificate import Certificate, SetAside
 from edc_pipeline.consolidation.errors import (
     CannotConsolidate,
@@ -28,7 +28,7 @@ from edc_pipeline.consolidation.errors import (
     told_clearly,
 )
 from edc_pipeline.consolidation.gathered import Gathered, Piece, joined, numbers_of, texts_of
-from edc_pipeline.consolidation.h5_read import Columns, Span, StoredTable
+from edc_pipeline.consolidation.h5_read import Chunk, Columns, Span, StoredTable
 from edc_pipeline.consolidation.identity import identity_rules, settle
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
 from edc_pipeline.consolidation.plan import Plan, make_plan
@@ -149,7 +149,7 @@ class FromFile(DayRows):
     ) -> Iterator[Piece]:
         """The rows of some symbols, wherever they lie: from the first that is listed, until there
         are as many as are listed."""
-        symbols = wish.symbols or ()
+        symbols = Asked(wish.symbols or ())
         chunks, listed = table.chunks, None
         if runs is not None:
             listed = sum(rows for _, rows in runs)
@@ -267,10 +267,8 @@ def _from(rows: Rows, instant: int) -> Rows:
 def _of_symbols(rows: Rows, symbols: tuple[bytes, ...] | None) -> Rows:
     if symbols is None:
         return rows
-    wanted = np.zeros(rows.count, bool)
-    for name in symbols:
-        wanted |= rows.says("symbol", name)
-    return rows.take(np.flatnonzero(wanted))
+    text = rows.texts["symbol"]
+    return rows.take(Asked(symbols).among(Said(text.words, text.codes), rows.count))
 
 
 class _FewRecords:
@@ -296,19 +294,42 @@ class _FewRecords:
 class _Part(NamedTuple):
     """Rows of some chunks that are asked for."""
 
-    of_span: slice
+    of_span: slice | Array
     rows: int
     to: int  # their first row among all that are
 
 
-def _parts(span: Span, runs: list[tuple[int, int]]) -> Iterator[_Part]:
-    given = 0
-    for first, rows in runs:
-        begin, end = max(first, span.first), min(first + rows, span.first + span.rows)
-        if begin < end:
-            here = slice(begin - span.first, end - span.first)
-            yield _Part(here, end - begin, given + begin - first)
-        given += rows
+class _Runs:
+    """Rows that are asked for and lie together, in their order."""
+
+    def __init__(self, runs: list[tuple[int, int]]) -> None:
+        found = np.array(runs, np.int64).reshape(-1, 2)
+        self._first, self._end = found[:, 0], found[:, 0] + found[:, 1]
+        self._before = np.cumsum(found[:, 1]) - found[:, 1]  # rows in those before each
+
+    def chunks(self, table: StoredTable) -> list[Chunk]:
+        """Those that hold any of the rows."""
+        edges = np.zeros(len(table.chunks) + 1, np.int64)
+        some = self._first < self._end
+        np.add.at(edges, self._first[some] // CHUNK_ROWS, 1)
+        np.add.at(edges, -(-self._end[some] // CHUNK_ROWS), -1)
+        return [table.chunks[at] for at in np.flatnonzero(np.cumsum(edges)[:-1]).tolist()]
+
+    def part(self, span: Span) -> _Part:
+        """Those of them that some chunks hold: many short runs at once, since each column that is
+        looked at costs some microseconds, however few rows are looked at."""
+        low = np.searchsorted(self._end, span.first, side="right")
+        high = np.searchsorted(self._first, span.first + span.rows)
+        begin = np.maximum(self._first[low:high], span.first)
+        rows = np.minimum(self._end[low:high], span.first + span.rows) - begin
+        count = int(rows.sum())
+        to = int(self._before[low] + begin[0] - self._first[low]) if count else 0
+        at = int(begin[0] - span.first) if count else 0
+        if not count or int(begin[-1] + rows[-1] - begin[0]) == count:
+            return _Part(slice(at, at + count), count, to)
+        here = np.cumsum(rows) - rows
+        places = np.repeat(begin - span.first - here, rows) + np.arange(count)
+        return _Part(places, count, to)
 
 
 def _in_runs(
@@ -318,34 +339,29 @@ def _in_runs(
     room: dict[str, Array] | None = None,
 ) -> Iterator[Piece]:
     """Rows that lie together. Where there is room for their numbers, those go into it."""
+    wanted = _Runs(runs)
 
-    def take(span: Span, columns: Columns) -> list[Piece]:
-        found = []
-        for part in _parts(span, runs):
-            if room is not None:
-                for name, values in room.items():
-                    here = values[part.to : part.to + part.rows]
-                    if part.rows == span.rows:
-                        columns.fill(name, here)
-                    else:
-                        here[...] = columns.values(name, part.of_span)
-            found.append(_piece(columns, part.of_span, part.rows, wish, numbers=room is None))
-        return found
+    def take(span: Span, columns: Columns) -> Piece:
+        part = wanted.part(span)
+        if room is not None:
+            for name, values in room.items():
+                here = values[part.to : part.to + part.rows]
+                if part.rows == span.rows:
+                    columns.fill(name, here)
+                else:
+                    here[...] = columns.values(name, part.of_span)
+        return _piece(columns, part.of_span, part.rows, wish, numbers=room is None)
 
-    wanted: set[int] = set()
-    for first, rows in runs:
-        wanted |= {*range(first // CHUNK_ROWS, -(-(first + rows) // CHUNK_ROWS))}
-    for found in table.each_by_columns(take, [table.chunks[at] for at in sorted(wanted)]):
-        yield from found
+    yield from table.each_by_columns(take, wanted.chunks(table))
 
 
-def _of(columns: Columns, symbols: tuple[bytes, ...], wish: Wish) -> Piece | Array:
+def _of(columns: Columns, symbols: Asked, wish: Wish) -> Piece | Array:
     """The rows of these symbols; as records where that is quicker."""
     places = columns.which("symbol", symbols)
     records = columns.records(places)
     if records is not None:
         return records
-    one = {"symbol": Said([symbols[0]], None)} if len(symbols) == 1 else {}
+    one = {"symbol": Said(list(symbols), None)} if len(symbols) == 1 else {}
     return _piece(columns, places, len(places), wish, known=one)
 
 
