@@ -101,8 +101,9 @@ def timed(*arguments: Any) -> dict[str, Any]:
 
 
 def once(how: str, spool: Path, out: Path, event_type: Any) -> dict[str, Any]:
-    from edc_pipeline.consolidation import consolidate, growth  # noqa: PLC0415
+    from edc_pipeline.consolidation import growth  # noqa: PLC0415
     from edc_pipeline.consolidation.certificate import encode  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415
 
     growth.GROWN_ROWS = 0 if how == GROWN else sys.maxsize  # type: ignore[misc]
     started, cpu = time.perf_counter(), time.process_time()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consolidation_day import DAY, peak_rss_mb
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 
 
 def main(spool: Path, out: Path, event_type: str, memory: str) -> None:

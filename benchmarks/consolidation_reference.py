@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from consolidation_day import DAY
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from edc_pipeline.consolidation import daily_file
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.events import COLUMNS, EventType
 from edc_pipeline_tests.consolidation.reference import consolidated, number
 

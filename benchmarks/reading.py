@@ -30,7 +30,8 @@ import tables
 from consolidation_day import DAY, make_day, peak_rss_mb
 
 import edc_pipeline
-from edc_pipeline.consolidation import ORDERS, consolidate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import ORDERS
 
 Read = Callable[[], Any]
 RARE_RANK = 1_000  # the busiest symbol but 999: some hundred rows in a million

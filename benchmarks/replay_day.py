@@ -28,7 +28,8 @@ from typing import Any
 from websockets.asyncio.client import connect
 
 from edc_pipeline.capture.collector import Collector
-from edc_pipeline.consolidation import CannotConsolidate, consolidate
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import EVENT_TYPES
 from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import days_in

@@ -96,7 +96,8 @@ def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 
 
 def _make(settings: Settings, event_type: EventType, day: dt.date, *, again: bool) -> Made:
-    from edc_pipeline.consolidation import CannotConsolidate, consolidate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.errors import CannotConsolidate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415 - heavy
 
     told: Made = {"day": day.isoformat(), "event_type": event_type, "rows": 0, "problem": ""}
     began = time.monotonic()
@@ -128,13 +129,10 @@ def _make(settings: Settings, event_type: EventType, day: dt.date, *, again: boo
 
 def _finished(settings: Settings, event_type: EventType, day: dt.date) -> Any:
     """The certificate of a day that was sealed from all micro-batches there are, by their names."""
-    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
-        NoCertificate,
-        daily_file,
-        not_held,
-        read_certificate,
-        what_it_lacks,
-    )
+    from edc_pipeline.consolidation.after_retention import what_it_lacks  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.held import not_held  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.names import daily_file  # noqa: PLC0415 - heavy
 
     path = daily_file(settings.daily, event_type, day)
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from edc_pipeline.consolidation import Consolidated
+    from edc_pipeline.consolidation.make import Consolidated
 
 # `edc_pipeline.consolidation.CODECS`, written out: importing it costs a second, `--help` none.
 _CODECS: Final = ("blosc2-lz4", "zstd", "zlib")
@@ -86,8 +86,9 @@ def consolidate(
     events are missing, or a ledger does not balance.
     """
     from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
-    from edc_pipeline.consolidation import CannotConsolidate, bytes_of  # noqa: PLC0415
-    from edc_pipeline.consolidation import consolidate as make  # noqa: PLC0415
+    from edc_pipeline.consolidation.errors import CannotConsolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate as make  # noqa: PLC0415
+    from edc_pipeline.consolidation.wish import bytes_of  # noqa: PLC0415
 
     try:
         size = bytes_of(memory)

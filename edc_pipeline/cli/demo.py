@@ -18,7 +18,7 @@ from edc_pipeline.cli.options import FallsShort
 from edc_pipeline.printable import printable
 
 if TYPE_CHECKING:
-    from edc_pipeline.consolidation import Certificate
+    from edc_pipeline.consolidation.certificate import Certificate
     from edc_pipeline.settings import Settings
 
 _EVENTS: Final = 12_000
@@ -161,7 +161,8 @@ def _capture(settings: Settings, exchange: subprocess.Popen[str]) -> None:
 
 
 def _consolidate(settings: Settings) -> list[tuple[Path, Certificate]]:
-    from edc_pipeline.consolidation import consolidate, verify  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.verification import verify  # noqa: PLC0415
     from edc_pipeline.spool.layout import days_in  # noqa: PLC0415
 
     made = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edc_pipeline.consolidation import Difference
+    from edc_pipeline.consolidation.difference import Difference
 
 
 @click.command(
@@ -32,8 +32,8 @@ def diff(former: Path, new: Path, symbols: int, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415
 
     from edc_pipeline.cli.options import WrongCall  # noqa: PLC0415
-    from edc_pipeline.consolidation import NoCertificate, difference  # noqa: PLC0415
-    from edc_pipeline.consolidation.difference import NotComparable  # noqa: PLC0415
+    from edc_pipeline.consolidation.certificate import NoCertificate  # noqa: PLC0415
+    from edc_pipeline.consolidation.difference import NotComparable, difference  # noqa: PLC0415
     from edc_pipeline.consolidation.errors import DamagedFile  # noqa: PLC0415
 
     try:

@@ -146,7 +146,8 @@ def _consolidated(into: Path, done: Done, settings: Any, show: Show) -> int:
 
 
 def _make_files(into: Path, done: Done, settings: Any, files: _Files) -> None:
-    from edc_pipeline.consolidation import CannotConsolidate, consolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.errors import CannotConsolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415
 
     for day in sorted(done.days):
         for event_type in done.events:

@@ -46,7 +46,7 @@ def retain(
     import msgspec  # noqa: PLC0415
 
     from edc_pipeline.cli import terminal  # noqa: PLC0415 - rich is slow to import
-    from edc_pipeline.consolidation import retire  # noqa: PLC0415
+    from edc_pipeline.consolidation.retention import retire  # noqa: PLC0415
     from edc_pipeline.spool.layout import batch_files, days_in  # noqa: PLC0415
 
     existing_spool(spool)

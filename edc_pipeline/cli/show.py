@@ -63,8 +63,8 @@ def show(
     """
     import msgspec  # noqa: PLC0415
 
-    from edc_pipeline.consolidation import NoCertificate, summary  # noqa: PLC0415
-    from edc_pipeline.consolidation.glance import NoSuchSymbol  # noqa: PLC0415
+    from edc_pipeline.consolidation.certificate import NoCertificate  # noqa: PLC0415
+    from edc_pipeline.consolidation.glance import NoSuchSymbol, summary  # noqa: PLC0415
 
     try:
         shown = summary(

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edc_pipeline.cli import terminal
-from edc_pipeline.consolidation import Summary
+from edc_pipeline.consolidation.glance import Summary
 from edc_pipeline.market_day import MARKET_ZONE, NS_PER_SECOND
 
 _GAPS: Final = 5  # so many are listed; `edc gaps` lists all

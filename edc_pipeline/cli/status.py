@@ -52,7 +52,7 @@ _FULL_BYTES = 1 << 20
 
 
 def _look(spool: Path, daily: Path, now_ns: int, days: int) -> dict[str, Any]:
-    from edc_pipeline.consolidation import daily_file  # noqa: PLC0415
+    from edc_pipeline.consolidation.names import daily_file  # noqa: PLC0415
     from edc_pipeline.market_day import day_bounds, market_day  # noqa: PLC0415
     from edc_pipeline.spool.inventory import inventory  # noqa: PLC0415
     from edc_pipeline.spool.ledger import Ledger  # noqa: PLC0415
@@ -127,11 +127,8 @@ def _disk_is_full(spool: Path) -> str:
 
 
 def _daily(path: Path, spool: Path) -> dict[str, Any]:
-    from edc_pipeline.consolidation import (  # noqa: PLC0415
-        NoCertificate,
-        read_certificate,
-        what_it_lacks,
-    )
+    from edc_pipeline.consolidation.after_retention import what_it_lacks  # noqa: PLC0415
+    from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate  # noqa: PLC0415
 
     try:
         certificate = read_certificate(path)

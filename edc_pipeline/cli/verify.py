@@ -12,7 +12,7 @@ import click
 from edc_pipeline.cli import options
 
 if TYPE_CHECKING:
-    from edc_pipeline.consolidation import Verification
+    from edc_pipeline.consolidation.findings import Verification
 
 
 @click.command(epilog="Example:  edc verify daily/consol_feeds_trade_2026_01_22.h5 --spool spool")
@@ -31,7 +31,7 @@ def verify(files: tuple[Path, ...], spool: Path | None, as_json: bool) -> None:
     Content hash, order, day bounds, identity, counts, time index, ledger. Exit 1: something is
     wrong. Warnings (gaps, near duplicates, inputs set aside) leave it at 0.
     """
-    from edc_pipeline.consolidation import verify as check  # noqa: PLC0415
+    from edc_pipeline.consolidation.verification import verify as check  # noqa: PLC0415
 
     if spool is not None:
         options.existing_spool(spool)

@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
-from edc_pipeline.consolidation import NoCertificate, daily_file, read_certificate
+from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.day_report.usual import FeedRows, compared, such_days
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import day_bounds

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edc_pipeline.consolidation import Certificate
+from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.consolidation.h5_read import blocks, open_daily, table_in
 from edc_pipeline.day_report.agreement import Agreement, agreement_of
 from edc_pipeline.day_report.codes import Codes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edc_pipeline.consolidation import Certificate
+from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.day_report.earlier import length_of, sessions_in
 from edc_pipeline.market_day import NS_PER_SECOND, parse_day
 from edc_pipeline.market_hours import Span

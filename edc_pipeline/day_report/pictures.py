@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from edc_pipeline.consolidation import Certificate
+from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.day_report.figures import Figures, Floats, latency_quantile
 from edc_pipeline.day_report.svg import (
     COLOURS,

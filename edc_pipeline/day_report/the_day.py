@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edc_pipeline.consolidation import (
-    Certificate,
-    NoCertificate,
-    daily_file,
-    read_certificate,
-    what_it_lacks,
-)
+from edc_pipeline.consolidation.after_retention import what_it_lacks
+from edc_pipeline.consolidation.certificate import Certificate, NoCertificate, read_certificate
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.day_report.examine import Examined, examine
 from edc_pipeline.day_report.missed import missed
 from edc_pipeline.day_report.pictures import (

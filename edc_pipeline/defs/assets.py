@@ -67,12 +67,10 @@ micro_batches: Final = dg.AssetSpec(
 def consolidated_feeds(
     context: dg.AssetExecutionContext,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parametrised one
-    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
-        CannotConsolidate,
-        consolidate,
-        told_every,
-        verify,
-    )
+    from edc_pipeline.consolidation.errors import CannotConsolidate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.progress import told_every  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.verification import verify  # noqa: PLC0415 - heavy
     from edc_pipeline.day_report.examine import examine  # noqa: PLC0415 - heavy
 
     day, event_type = partition_of(context.partition_key)

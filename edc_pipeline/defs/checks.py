@@ -25,7 +25,8 @@ from edc_pipeline.defs.partitions import day_and_event_type
 from edc_pipeline.market_day import parse_day
 
 if TYPE_CHECKING:
-    from edc_pipeline.consolidation import Certificate, Finding, Verification
+    from edc_pipeline.consolidation.certificate import Certificate
+    from edc_pipeline.consolidation.findings import Finding, Verification
     from edc_pipeline.day_report.agreement import Agreement
     from edc_pipeline.day_report.examine import Examined
     from edc_pipeline.day_report.missed import Missed

@@ -185,7 +185,7 @@ def write_day_reports(context: dg.SensorEvaluationContext) -> dg.SensorResult | 
 
 def _changed_at(daily: Path, today: dt.date) -> dict[str, int]:
     """By day, when the latest of its files was written; past days, since today goes on changing."""
-    from edc_pipeline.consolidation import daily_file  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.names import daily_file  # noqa: PLC0415 - heavy
 
     marks: dict[str, int] = {}
     for back in range(1, _LOOK_BACK_DAYS + 1):

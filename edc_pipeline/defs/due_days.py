@@ -21,7 +21,7 @@ def due_days(
 ) -> Iterator[tuple[dt.date, EventType, Due]]:
     """What the nightly run has to make, the oldest first: yesterday, and of the days before what
     was captured and has no file, or one that could not be sealed when it was made."""
-    from edc_pipeline.consolidation import daily_file  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.names import daily_file  # noqa: PLC0415 - heavy
 
     for days in range(look_back_days, 0, -1):
         day = today - dt.timedelta(days=days)
@@ -35,11 +35,8 @@ def due_days(
 
 
 def _not_done(path: Path, spool: Path) -> Due | None:
-    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
-        NoCertificate,
-        read_certificate,
-        what_it_lacks,
-    )
+    from edc_pipeline.consolidation.after_retention import what_it_lacks  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate  # noqa: PLC0415 - heavy
 
     try:
         certificate = read_certificate(path)

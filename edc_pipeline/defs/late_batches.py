@@ -41,12 +41,9 @@ def landed_late(spool: Path, daily: Path, past: PastDay, now: float) -> Late:
     """Whether something has come since the daily file was made, and has stopped coming.
 
     A day that was never consolidated is the schedule's business, or somebody's decision."""
-    from edc_pipeline.consolidation import (  # noqa: PLC0415 - heavy
-        daily_file,
-        not_held,
-        read_certificate,
-    )
-    from edc_pipeline.consolidation.certificate import NoCertificate  # noqa: PLC0415
+    from edc_pipeline.consolidation.certificate import NoCertificate, read_certificate  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.held import not_held  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.names import daily_file  # noqa: PLC0415 - heavy
 
     try:
         certificate = read_certificate(daily_file(daily, past.event_type, past.day))

@@ -41,7 +41,7 @@ class RetentionConfig(dg.Config):
 def spool_retention(
     context: dg.AssetExecutionContext, config: RetentionConfig
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parametrised one
-    from edc_pipeline.consolidation import retire  # noqa: PLC0415 - heavy
+    from edc_pipeline.consolidation.retention import retire  # noqa: PLC0415 - heavy
     from edc_pipeline.spool.layout import batch_files, days_in  # noqa: PLC0415
 
     try:

@@ -16,7 +16,8 @@ from edc_pipeline.events import COLUMNS, EVENT_TYPES, LINEAGE_COLUMNS, Column, E
 if TYPE_CHECKING:
     import pandas as pd
 
-    from edc_pipeline.consolidation import Certificate, Consolidated
+    from edc_pipeline.consolidation.certificate import Certificate
+    from edc_pipeline.consolidation.make import Consolidated
     from edc_pipeline.day_report.examine import Examined
     from edc_pipeline.day_report.figures import Figures
 

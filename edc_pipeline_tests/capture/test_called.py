@@ -16,10 +16,10 @@ import pytest
 import tables
 from prometheus_client import generate_latest
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.exposition import CaptureFigures, registry_of
 from edc_pipeline.capture.journal.writer import Journal
 from edc_pipeline.capture.retry import retry_quarantine
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.settings import Settings, load
 from edc_pipeline.simulator.instruments import listing
 from edc_pipeline.simulator.market import Market, rows
@@ -61,7 +61,7 @@ def daily_rows(settings: Settings, tmp_path: Path) -> list[tuple[str, str, float
     """(event type, symbol, price) of all daily files made of this spool."""
     found: list[tuple[str, str, float]] = []
     for event_type, day in days_in(settings.spool):
-        made = consolidation.consolidate(
+        made = consolidate(
             spool=settings.spool, out=tmp_path / "daily", event_type=event_type, day=day
         )
         assert made.path is not None

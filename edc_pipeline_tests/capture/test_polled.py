@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.capture.recovery import recover
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.rest_server import RestConfig, RestServer
@@ -70,7 +70,7 @@ def frames_heard(number: int) -> Callable[[Collector], bool]:
 def daily_files_hold(settings: Settings, rows: list[tuple[str, dict[str, Any]]]) -> None:
     made = Counter[str]()
     for event_type, day in days_in(settings.spool):
-        found = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        found = consolidate(settings.spool, settings.daily, event_type, day)
         assert found.path is not None
         verified = verify(found.path, settings.spool)
         assert verified.ok, verified.findings

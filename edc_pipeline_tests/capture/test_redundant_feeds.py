@@ -9,8 +9,8 @@ from typing import Any
 
 import tables
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import AnyEvent
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
@@ -50,7 +50,7 @@ def in_daily_files(settings: Settings) -> Counter[tuple[str, str, str]]:
     """Rows by vendor, feed and event type."""
     rows: Counter[tuple[str, str, str]] = Counter()
     for event_type, day in days_in(settings.spool):
-        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        made = consolidate(settings.spool, settings.daily, event_type, day)
         assert made.certificate.balanced
         with tables.open_file(made.path) as file:
             for row in file.root[event_type].table.read():

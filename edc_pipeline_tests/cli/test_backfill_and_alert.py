@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from edc_pipeline.cli import main
-from edc_pipeline.consolidation import consolidate, daily_file
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline_tests.alerts.receiver import Receiver

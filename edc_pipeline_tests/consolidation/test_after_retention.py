@@ -12,9 +12,11 @@ from click.testing import CliRunner
 import edc_pipeline
 from edc_pipeline.cli.backfill import backfill
 from edc_pipeline.cli.status import status
-from edc_pipeline.consolidation import CannotConsolidate, consolidate, daily_file, retire, verify
-from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
-from edc_pipeline.consolidation.names import version_files
+from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData, RowsMissing
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file, version_files
+from edc_pipeline.consolidation.retention import retire
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.day_report.the_day import files_of
 from edc_pipeline.defs.due_days import due_days
 from edc_pipeline.market_day import midnight_ns

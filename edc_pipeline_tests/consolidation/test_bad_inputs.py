@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from edc_pipeline.consolidation import CannotConsolidate, consolidate, read_certificate
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import NAN
 from edc_pipeline.market_day import day_bounds
 from edc_pipeline.spool.micro_batch import Footer, read_footer, write_table_durably

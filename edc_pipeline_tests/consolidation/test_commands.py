@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from edc_pipeline.cli.consolidate import _CODECS, consolidate
 from edc_pipeline.cli.show import show
 from edc_pipeline.cli.verify import verify
-from edc_pipeline.consolidation import CODECS, make
+from edc_pipeline.consolidation import make
+from edc_pipeline.consolidation.names import CODECS
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 
 

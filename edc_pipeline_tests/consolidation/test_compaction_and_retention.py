@@ -17,7 +17,11 @@ from click.testing import CliRunner
 import edc_pipeline
 from edc_pipeline.cli.compact import compact as compact_command
 from edc_pipeline.cli.retain import retain
-from edc_pipeline.consolidation import CannotConsolidate, consolidate, retention, retire, verify
+from edc_pipeline.consolidation import retention
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.retention import retire
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.events import EventType
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool import compaction

@@ -13,19 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import (
-    CannotConsolidate,
-    Rules,
-    attempt,
-    consolidate,
-    daily_file,
-    identity_rules,
-    read_certificate,
-    standing,
-    verify,
-)
-from edc_pipeline.consolidation.names import CODECS, version_files
+from edc_pipeline.consolidation import attempt, standing
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.identity import Rules, identity_rules
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import CODECS, daily_file, version_files
 from edc_pipeline.consolidation.replacement import alone_with
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.durable_file import temporary_beside
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import day_bounds
@@ -294,7 +289,8 @@ def test_a_full_disk_leaves_the_former(spool: Path, out: Path) -> None:
     write_batches(spool, [frames([[event(price=float(i))] for i in range(5000)])], first_number=1)
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from edc_pipeline.consolidation import *\n"
+        "from edc_pipeline.consolidation.errors import CannotConsolidate\n"
+        "from edc_pipeline.consolidation.make import consolidate\n"
         "from edc_pipeline_tests.consolidation.spools import DAY\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "try: consolidate(Path(sys.argv[1]), Path(sys.argv[2]), 'trade', DAY, rules={})\n"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import edc_pipeline
 from docs.make_corrections import PAGE, page
-from edc_pipeline.consolidation import consolidate
 from edc_pipeline.consolidation.correction_words import NONE, NOT_APPLIED, WORDS, Effect, effect_of
 from edc_pipeline.consolidation.corrections import COLUMNS_NEEDED, corrected
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import NAN, Trade
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Subscription

@@ -20,9 +20,9 @@ import pytest
 import tables
 
 from edc_pipeline.coded import Coded, Words
-from edc_pipeline.consolidation import consolidate
 from edc_pipeline.consolidation.h5_write import symbols_table, write_whole
 from edc_pipeline.consolidation.layout import CHUNK_ROWS, create_table
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.names import CODECS, Codec, daily_file, parse_daily_file
 from edc_pipeline.consolidation.records import Records, UnstorableText
 from edc_pipeline.consolidation.rows import TEXTS, assemble, part_of

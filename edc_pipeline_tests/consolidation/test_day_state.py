@@ -11,15 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from edc_pipeline.consolidation import (
-    Consolidated,
-    consolidate,
-    read_certificate,
-    sealing_ns,
-    verify,
-)
-from edc_pipeline.consolidation.certificate import encode, head
+from edc_pipeline.consolidation.certificate import encode, head, read_certificate
+from edc_pipeline.consolidation.day_state import sealing_ns
+from edc_pipeline.consolidation.make import Consolidated, consolidate
 from edc_pipeline.consolidation.seal import hdf5_bytes, seal
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.market_day import MARKET_ZONE
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from edc_pipeline.cli.diff import diff
-from edc_pipeline.consolidation import Order, consolidate, difference, h5_read
-from edc_pipeline.consolidation.difference import NotComparable
-from edc_pipeline.consolidation.names import version_files
+from edc_pipeline.consolidation import h5_read
+from edc_pipeline.consolidation.difference import NotComparable, difference
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order, version_files
 from edc_pipeline.spool.micro_batch import write_micro_batch
 from edc_pipeline.spool.tables import rows_to_table
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches

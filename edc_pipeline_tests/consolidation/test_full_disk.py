@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edc_pipeline.consolidation import CannotConsolidate, consolidate, daily_file, verify
 from edc_pipeline.consolidation.disk import Disk
-from edc_pipeline.consolidation.names import Order
+from edc_pipeline.consolidation.errors import CannotConsolidate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order, daily_file
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 
 SIZES_KIB = (200, 260, 330, 420, 520, 640, 800, 1000, 1400, 3000)

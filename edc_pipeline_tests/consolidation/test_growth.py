@@ -16,19 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edc_pipeline.consolidation import (
-    Certificate,
-    Consolidated,
-    Rules,
-    attempt,
-    growth,
-    pipeline,
-    slices,
-    verify,
-)
-from edc_pipeline.consolidation import consolidate as at_any_time
+from edc_pipeline.consolidation import attempt, growth, pipeline, slices
 from edc_pipeline.consolidation.batch_rows import read_batch
+from edc_pipeline.consolidation.certificate import Certificate
+from edc_pipeline.consolidation.identity import Rules
+from edc_pipeline.consolidation.make import Consolidated
+from edc_pipeline.consolidation.make import consolidate as at_any_time
 from edc_pipeline.consolidation.names import NEAR_DUPLICATES, SYMBOLS
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline_tests.consolidation.spools import (
     DAY,

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import (
-    consolidate,
-    daily_file,
-    growth,
-    read_certificate,
-    verify,
-)
-from edc_pipeline.consolidation.names import version_files
+from edc_pipeline.consolidation import growth
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file, version_files
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches
 
 # 0.3 s each on a quiet machine; EDC_CONSOLIDATION_KILLS=2000 for a campaign.
@@ -29,7 +26,7 @@ KILLS = int(os.environ.get("EDC_CONSOLIDATION_KILLS", "200" if "CI" in os.enviro
 WORK = """
 import sys
 from pathlib import Path
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.market_day import parse_day
 print("begin", flush=True)
 consolidate(Path(sys.argv[1]), Path(sys.argv[2]), "trade", parse_day(sys.argv[3]), rules={})

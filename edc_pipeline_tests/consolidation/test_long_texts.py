@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from edc_pipeline.consolidation import consolidate, pipeline
+from edc_pipeline.consolidation import pipeline
 from edc_pipeline.consolidation.batch_rows import read_batch, read_in_pieces
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.near_duplicates import NearDuplicates
 from edc_pipeline.consolidation.plan import Batch, make_plan
 from edc_pipeline.consolidation.rows import NUMBERS, TEXTS, Part, Rows, Text
@@ -30,7 +31,7 @@ MEMORY_MIB = 512
 PEAK = """
 import datetime as dt, sys
 from pathlib import Path
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 made = consolidate(
     Path(sys.argv[1]), Path(sys.argv[2]), "trade", dt.date(2026, 1, 22), memory=f"{sys.argv[3]}MiB"
 )

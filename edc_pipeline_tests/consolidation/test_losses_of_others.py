@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import attempt, consolidate, pipeline, read_certificate, verify
+from edc_pipeline.consolidation import attempt, pipeline
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edc_pipeline.consolidation import told_every
+from edc_pipeline.consolidation.progress import told_every
 
 
 def test_a_line_now_and_then() -> None:

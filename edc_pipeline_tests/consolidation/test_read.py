@@ -18,8 +18,9 @@ import pyarrow as pa
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import Order, consolidate
 from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData, RowsMissing
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order
 from edc_pipeline.events import COLUMNS
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 

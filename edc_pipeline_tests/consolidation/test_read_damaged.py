@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import consolidate, day_rows
+from edc_pipeline.consolidation import day_rows
 from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, Row, event, frames, write_batches
 
 BATCHES, ROWS = 8, 50

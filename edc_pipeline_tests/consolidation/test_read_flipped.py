@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import CODECS, ORDERS, Codec, Order, consolidate, verify
 from edc_pipeline.consolidation.checksums import SEAL_BYTES, Checksums, checksum, pieces_of
 from edc_pipeline.consolidation.errors import DamagedFile, NoSuchData
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import CODECS, ORDERS, Codec, Order
 from edc_pipeline.consolidation.seal import hdf5_bytes, seal
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.replay.daily_file import DailyFile, NotADailyFile
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 

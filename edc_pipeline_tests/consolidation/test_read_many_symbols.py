@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import consolidate, day_rows, h5_read
+from edc_pipeline.consolidation import day_rows, h5_read
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.names import Order
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 

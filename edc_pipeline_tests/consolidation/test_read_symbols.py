@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import Codec, Order, chunk_codec, consolidate, h5_read
+from edc_pipeline.consolidation import chunk_codec, h5_read
 from edc_pipeline.consolidation.chunk_codec import BLOCK_ROWS
 from edc_pipeline.consolidation.errors import NoSuchData
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Codec, Order
 from edc_pipeline.consolidation.seal import hdf5_bytes, seal
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 

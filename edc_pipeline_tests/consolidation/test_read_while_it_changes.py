@@ -14,19 +14,12 @@ import pandas as pd
 import pytest
 
 import edc_pipeline
-from edc_pipeline.consolidation import (
-    CannotConsolidate,
-    Order,
-    certificate,
-    consolidate,
-    day_rows,
-    h5_read,
-    retention,
-    summary,
-    verification,
-    verify,
-)
-from edc_pipeline.consolidation.errors import NoSuchData, RowsMissing
+from edc_pipeline.consolidation import certificate, day_rows, h5_read, retention, verification
+from edc_pipeline.consolidation.errors import CannotConsolidate, NoSuchData, RowsMissing
+from edc_pipeline.consolidation.glance import summary
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.durable_file import fsync_path
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline.spool.compaction import compact

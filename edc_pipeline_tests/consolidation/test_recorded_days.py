@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate, verify
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.events import Trade
 from edc_pipeline.market_day import midnight_ns
 from edc_pipeline_tests.consolidation.spools import Row, frames, split, write_batches

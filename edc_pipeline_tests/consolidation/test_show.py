@@ -16,9 +16,10 @@ import pytest
 from rich.console import Console
 
 from edc_pipeline.cli import show_tables
-from edc_pipeline.consolidation import Order, consolidate, summary
-from edc_pipeline.consolidation.glance import NoSuchSymbol
+from edc_pipeline.consolidation.glance import NoSuchSymbol, summary
 from edc_pipeline.consolidation.layout import CHUNK_ROWS
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order
 from edc_pipeline.market_day import day_bounds
 from edc_pipeline_tests.cli.calling import Said, edc, environment
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches

@@ -12,19 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import edc_pipeline
-from edc_pipeline.consolidation import (
-    Consolidated,
-    consolidate,
-    day_rows,
-    pipeline,
-    slices,
-    verify,
-)
+from edc_pipeline.consolidation import day_rows, pipeline, slices
 from edc_pipeline.consolidation.identity import Rules, Settled, settle
+from edc_pipeline.consolidation.make import Consolidated, consolidate
 from edc_pipeline.consolidation.plan import make_plan
 from edc_pipeline.consolidation.rows import Rows
 from edc_pipeline.consolidation.slices import Reading, Slice
 from edc_pipeline.consolidation.time_cuts import cuts
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.events import AnyEvent
 from edc_pipeline_tests.consolidation.reference import consolidated, number
 from edc_pipeline_tests.consolidation.spools import (

@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edc_pipeline.consolidation import Consolidated, Rules, consolidate, pipeline, verify
+from edc_pipeline.consolidation import pipeline
 from edc_pipeline.consolidation import slices as slices_
+from edc_pipeline.consolidation.identity import Rules
+from edc_pipeline.consolidation.make import Consolidated, consolidate
 from edc_pipeline.consolidation.names import Order
 from edc_pipeline.consolidation.plan import make_plan
 from edc_pipeline.consolidation.slices import rows_of_a_slice
 from edc_pipeline.consolidation.time_cuts import cuts
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.events import COLUMNS, EVENT_TYPES, EventType
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.reference import consolidated, number

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edc_pipeline.consolidation import consolidate, slices
+from edc_pipeline.consolidation import slices
 from edc_pipeline.consolidation.batch_rows import read_batch
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.plan import Batch
 from edc_pipeline.consolidation.rows import Rows, assemble
 from edc_pipeline.consolidation.small_batches import SMALL_ROWS, read_together, together

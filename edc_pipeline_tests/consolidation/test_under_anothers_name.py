@@ -14,9 +14,11 @@ import edc_pipeline
 from edc_pipeline.cli.diff import diff
 from edc_pipeline.cli.show import show
 from edc_pipeline.cli.status import status
-from edc_pipeline.consolidation import consolidate, retire, verify
 from edc_pipeline.consolidation.errors import NoSuchData
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.consolidation.names import daily_file, version_files
+from edc_pipeline.consolidation.retention import retire
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.day_report.earlier import rows_of
 from edc_pipeline.day_report.the_day import files_of
 from edc_pipeline.defs.due_days import due_days

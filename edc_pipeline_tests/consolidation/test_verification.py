@@ -13,21 +13,17 @@ import numpy as np
 import pytest
 import tables
 
-from edc_pipeline.consolidation import (
-    Certificate,
-    NoCertificate,
-    Order,
-    Rules,
-    consolidate,
-    read_certificate,
-    summary,
-    verify,
-)
+from edc_pipeline.consolidation.certificate import Certificate, NoCertificate, read_certificate
 from edc_pipeline.consolidation.content_hash import ContentHash
+from edc_pipeline.consolidation.glance import summary
 from edc_pipeline.consolidation.h5_write import write_whole
+from edc_pipeline.consolidation.identity import Rules
 from edc_pipeline.consolidation.layout import text_columns
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import Order
 from edc_pipeline.consolidation.read_back import index_fault
 from edc_pipeline.consolidation.seal import hdf5_bytes, seal
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, split, write_batches

@@ -266,7 +266,8 @@ def _hold_against_truth(spool: Path, truth: Path, account: Account) -> None:
 
 def _hold_daily_files(settings: Settings, account: Account) -> None:
     """Every content once in the daily file, and no temporary left."""
-    from edc_pipeline.consolidation import consolidate, verify  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.verification import verify  # noqa: PLC0415
 
     by_connection: dict[str, Counter[Any]] = {}
     for connection, _, reading in _readings(settings.spool):

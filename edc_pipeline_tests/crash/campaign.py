@@ -245,7 +245,8 @@ def _collect(settings: Settings, marks: Path, for_seconds: float = 60.0) -> None
 
 
 def _consolidate(settings: Settings) -> None:
-    from edc_pipeline.consolidation import CannotConsolidate, consolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.errors import CannotConsolidate  # noqa: PLC0415
+    from edc_pipeline.consolidation.make import consolidate  # noqa: PLC0415
 
     for event_type, day in days_in(settings.spool):
         try:

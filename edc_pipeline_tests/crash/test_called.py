@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tables
 
-from edc_pipeline import consolidation
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.settings import load
 from edc_pipeline.simulator.posting import Patience, Posted, post_all
 from edc_pipeline.simulator.senders import Post, Signed
@@ -95,7 +95,7 @@ def test_nothing_that_was_acknowledged_is_lost_and_nothing_is_twice(tmp_path: Pa
     assert {row["price"] for _, row in rows_in(settings.spool)} == ids
     kept: Counter[float] = Counter()
     for event_type, day in days_in(settings.spool):
-        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        made = consolidate(settings.spool, settings.daily, event_type, day)
         assert made.certificate.balanced, made.certificate.reasons
         with tables.open_file(str(made.path)) as file:
             kept.update(float(row["price"]) for row in file.root.trade.table.read())

@@ -10,8 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from edc_pipeline.consolidation import Certificate
-from edc_pipeline.consolidation.certificate import Duplicates, GapEntry
+from edc_pipeline.consolidation.certificate import Certificate, Duplicates, GapEntry
 from edc_pipeline.day_report.figures import LATENCY_EDGES_S, Figures, LastPrices
 from edc_pipeline.day_report.pictures import (
     IN_PLACE,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.day_report.earlier import sessions_in, share_of_session, usual_rows
 from edc_pipeline.day_report.examine import Examined, examine
 from edc_pipeline.day_report.missed import missed

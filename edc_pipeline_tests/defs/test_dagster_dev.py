@@ -19,7 +19,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from edc_pipeline.consolidation import consolidate, daily_file, read_certificate
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.defs.checks import CHECKS
 from edc_pipeline.events import EVENT_TYPES
 from edc_pipeline.market_day import MARKET_ZONE, market_day

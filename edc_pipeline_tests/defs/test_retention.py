@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.defs.retention import RetentionConfig, spool_retention
 from edc_pipeline.market_day import market_day
 from edc_pipeline.spool.layout import batch_files

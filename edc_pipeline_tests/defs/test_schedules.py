@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.definitions import defs
 from edc_pipeline.defs.day_report import write_day_reports
 from edc_pipeline.defs.late_batches import QUIET_S

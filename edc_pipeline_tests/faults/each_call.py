@@ -30,8 +30,11 @@ from edc_pipeline.capture.journal.blocks import Line, Reads, encode_line
 from edc_pipeline.capture.queues import Queues
 from edc_pipeline.capture.recovery import recover
 from edc_pipeline.cli import main as edc
-from edc_pipeline.consolidation import consolidate, daily_file, read_certificate, verify
+from edc_pipeline.consolidation.certificate import read_certificate
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file
 from edc_pipeline.consolidation.seal import broken_seal
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.settings import Capture
 from edc_pipeline.spool.layout import batch_files, days_in, journal_folder, segment_name
 from edc_pipeline.spool.ledger import FrameCounts, Ledger, Source

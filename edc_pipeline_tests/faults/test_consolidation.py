@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate, daily_file, verify
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.names import daily_file
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline_tests.cli.calling import Said, edc
 from edc_pipeline_tests.consolidation.spools import DAY, OPEN, event, frames, write_batches
 from edc_pipeline_tests.faults.shim import Fault, Faults

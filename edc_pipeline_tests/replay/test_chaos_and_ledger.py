@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.replay.synthetic_day import SyntheticDay
 from edc_pipeline.replay.tick_source import RecordedDay
 from edc_pipeline.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edc_pipeline.consolidation import consolidate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import EVENT_TYPES, EventType
 from edc_pipeline.market_day import market_day
 from edc_pipeline.replay.done import Done

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from edc_pipeline.capture.collector import Collector
-from edc_pipeline.consolidation import consolidate
 from edc_pipeline.consolidation.certificate import Certificate
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import EventType
 from edc_pipeline.replay.tick_source import EventSource, RecordedDay
 from edc_pipeline.settings import Settings

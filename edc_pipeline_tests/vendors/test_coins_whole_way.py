@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import tables
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.chaos import Chaos
 from edc_pipeline.simulator.exchange import Exchange, ExchangeConfig
@@ -152,7 +152,7 @@ def told_of_trades(settings: Settings, *columns: str) -> list[tuple[str, ...]]:
     for event_type, day in days_in(settings.spool):
         if event_type != "trade":
             continue
-        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        made = consolidate(settings.spool, settings.daily, event_type, day)
         with tables.open_file(made.path) as file:
             rows = file.root.trade.table.read()
         found += [tuple(row[name].decode() for name in columns) for row in rows]

@@ -17,8 +17,9 @@ from typing import Any, Final
 import pytest
 import tables
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.consolidation.make import consolidate
+from edc_pipeline.consolidation.verification import verify
 from edc_pipeline.settings import Settings
 from edc_pipeline.simulator.board import Listing
 from edc_pipeline.simulator.rest_server import RestConfig, RestServer
@@ -181,9 +182,9 @@ _NUMBERS: Final = {
 def in_daily_files(settings: Settings) -> Counter[Key]:
     found: Counter[Key] = Counter()
     for event_type, day in days_in(settings.spool):
-        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        made = consolidate(settings.spool, settings.daily, event_type, day)
         assert made.path is not None
-        assert consolidation.verify(made.path, settings.spool).ok
+        assert verify(made.path, settings.spool).ok
         with tables.open_file(made.path) as file:
             rows = file.root[event_type].table.read()
         for row in rows:

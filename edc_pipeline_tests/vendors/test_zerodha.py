@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 import tables
 
-from edc_pipeline import consolidation
 from edc_pipeline.capture.collector import Collector
+from edc_pipeline.consolidation.make import consolidate
 from edc_pipeline.events import EventType
 from edc_pipeline.settings import Settings, SettingsMistakes, load
 from edc_pipeline.simulator import zerodha as simulated
@@ -289,7 +289,7 @@ def in_daily_files(settings: Settings) -> Counter[Key]:
     """All but the close, which comes with every snapshot."""
     found: Counter[Key] = Counter()
     for event_type, day in days_in(settings.spool):
-        made = consolidation.consolidate(settings.spool, settings.daily, event_type, day)
+        made = consolidate(settings.spool, settings.daily, event_type, day)
         assert made.certificate.balanced, made.certificate.reasons
         with tables.open_file(made.path) as file:
             rows = file.root[event_type].table.read()
