@@ -13,7 +13,7 @@ from edc_pipeline_tests.vendors.fuzz import campaign
 FRAMES = 100_000
 # Under tracemalloc a frame costs several times as much; spellings that a hostile sender can fill
 # show after some thousand frames as well.
-WATCHED = 30_000
+WATCHED = 10_000
 KEPT_BYTES = 8 << 20
 
 
