@@ -58,6 +58,7 @@ from edc_pipeline.spool.micro_batch import read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline_tests.capture.test_recovery import NOON, Crash, frame_bytes
 from edc_pipeline_tests.cli.calling import edc
+from edc_pipeline_tests.dice import examples
 
 COLLECTOR = "20260122T170000Z-abc123"
 LINES = [
@@ -201,7 +202,7 @@ def plain(block: object) -> object:
 
 
 @given(st.lists(damagings, min_size=1, max_size=2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_what_no_damage_hit_is_read_once(written: Path, how: list[Damaging]) -> None:
     with tempfile.TemporaryDirectory() as place:
         spool = Path(place, "spool")

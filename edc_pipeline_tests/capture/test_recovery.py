@@ -43,6 +43,7 @@ from edc_pipeline.spool.micro_batch import read_micro_batch
 from edc_pipeline.spool.quarantine import read_quarantine
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Subscription
+from edc_pipeline_tests.dice import examples
 
 NOON = 1_769_101_200_000_000_000
 HOUR = 3_600 * 10**9
@@ -252,7 +253,7 @@ def _crash_after(files: int, module: Any) -> ExitStack:
     return stack
 
 
-Spool.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Spool.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)
 TestSpool = Spool.TestCase
 
 

@@ -35,6 +35,7 @@ from edc_pipeline_tests.consolidation.spools import (
 )
 from edc_pipeline_tests.consolidation.test_bad_inputs import flip_in_a_page, rewritten
 from edc_pipeline_tests.consolidation.test_slices import BY_ID, busy_day, delivered
+from edc_pipeline_tests.dice import examples
 
 consolidate = partial(at_any_time, now_ns=OPEN)  # during the day, while it is provisional
 
@@ -95,7 +96,7 @@ def assert_as_in_full(made: Consolidated, spool: Path, rules: Rules = BY_ID) -> 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @given(data=st.data(), slice_rows=st.sampled_from([3, 10**6]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_any_growth_is_the_day_in_full(
     event_type: EventType, data: st.DataObject, slice_rows: int
 ) -> None:

@@ -23,6 +23,7 @@ from edc_pipeline.spool.tables import SCHEMAS, rows_to_table
 from edc_pipeline.vendors.contract import IdentityRule
 from edc_pipeline_tests.consolidation.reference import Answer, consolidated, number
 from edc_pipeline_tests.consolidation.spools import OPEN, Row, event, frames
+from edc_pipeline_tests.dice import examples
 
 BY_ID: Rules = {
     **{("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYPES},
@@ -120,7 +121,7 @@ def delivered(draw: st.DrawFn, event_type: EventType) -> list[Row]:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @given(data=st.data(), seed=st.integers())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_agrees_with_the_plain_rule_in_any_split_and_order(
     event_type: EventType, data: st.DataObject, seed: int
 ) -> None:
@@ -147,7 +148,7 @@ def test_agrees_with_the_plain_rule_in_any_split_and_order(
 
 
 @given(rows=delivered("trade"), names=st.permutations("abc"))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_names_of_connections_never_reach_the_file(rows: list[Row], names: list[str]) -> None:
     renamed = [
         Row(r.event, dict(zip("abc", names, strict=True))[r.connection], r.frame) for r in rows
@@ -158,7 +159,7 @@ def test_the_names_of_connections_never_reach_the_file(rows: list[Row], names: l
 
 
 @given(rows=delivered("trade"))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_no_two_rows_are_equal_without_created_at(rows: list[Row]) -> None:
     kept = settle(frame_of(rows), "trade", BY_ID).rows.drop("created_at", "origin", "status")
     assert kept.n_unique() == kept.height if kept.height else True

@@ -32,6 +32,7 @@ from edc_pipeline_tests.consolidation.spools import (
     write_batches,
 )
 from edc_pipeline_tests.consolidation.test_slices import BY_ID, as_plain, delivered, plain_rows
+from edc_pipeline_tests.dice import examples
 
 ROWS, BATCHES, SLICE_ROWS = 6_000, 12, 500
 HOUR = 3600 * 10**9
@@ -150,7 +151,7 @@ def test_read_from_the_spool(
     slice_rows=st.integers(1, 6),
     full=st.integers(0, 12),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_any_day_of_one_busy_instant_is_the_reference(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,

@@ -36,6 +36,7 @@ from edc_pipeline_tests.consolidation.spools import (
     split,
     write_batches,
 )
+from edc_pipeline_tests.dice import examples
 
 BY_ID: Rules = {("byid", "tape", t): IdentityRule("id", "id") for t in EVENT_TYPES}
 
@@ -88,7 +89,7 @@ def as_plain(row: Row) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @given(data=st.data(), parts=st.integers(1, 6), slice_rows=st.integers(2, 12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_any_split_in_any_slices_is_the_reference(
     event_type: EventType, data: st.DataObject, parts: int, slice_rows: int
 ) -> None:

@@ -19,10 +19,10 @@ from edc_pipeline_tests.faults.shim import why_not
     ("work", "every", "at_least"),
     [
         ("flush", 1, 60),
-        ("recover", 29, 10),
-        ("consolidate", 15, 12),
+        ("recover", 57, 5),
+        ("consolidate", 29, 6),
         ("spend", 1, 20),
-        ("deliver", 5, 8),
+        ("deliver", 9, 4),
     ],
 )
 def test_a_refused_call_leaves_nothing_half_made(

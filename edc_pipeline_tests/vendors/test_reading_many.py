@@ -19,6 +19,7 @@ from edc_pipeline.events import COLUMNS, EVENT_CLASSES, EVENT_TYPES, AnyEvent, c
 from edc_pipeline.market_day import market_day
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Columns, Reading, Subscription
+from edc_pipeline_tests.dice import examples
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT, Case, all_cases
 from edc_pipeline_tests.vendors.test_conformance import _is_json, _mutations
 
@@ -156,7 +157,7 @@ def test_a_fixture_and_its_mutations_are_read_alike(vendor: str, asked: Subscrip
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_frames_of_a_read_are_read_alike(data: st.DataObject) -> None:
     vendor, asked = data.draw(st.sampled_from(ASKED))
     mine = [case for case in CASES if case.vendor == vendor and case.feed == asked.feed]

@@ -15,6 +15,7 @@ from edc_pipeline.capture.rows import rows_of
 from edc_pipeline.market_day import NS_PER_SECOND, market_day
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import ChangesInPlace, Columns, Subscription, both
+from edc_pipeline_tests.dice import examples
 from edc_pipeline_tests.vendors.fixtures_of import RECEIVED_AT
 from edc_pipeline_tests.vendors.test_reading_many import agree
 
@@ -90,7 +91,7 @@ def _reads(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(_reads(), st.sampled_from(ASKED))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_packets_are_read_alike(frames: list[bytes], asked: Subscription) -> None:
     together(frames, asked)
 
