@@ -344,16 +344,16 @@ class Collector:
                 # The first question about a stock takes half a second: not on the event loop.
                 await asyncio.to_thread(learn, self._clock())
                 learn_hours_s = math.inf
-            self._intake.mind_the_clock()
-            await self._tell_clock_steps()
+            await self._mind_the_clock()
             for _, watch in list(self._watches.values()):
                 watch.look(
                     self._intake, time.monotonic(), self._clock(), reading=self._flusher.reading
                 )
 
-    async def _tell_clock_steps(self) -> None:
-        """Without it a start after our end knows less well when that was: a disk that refuses
-        holds nothing up, and is asked again."""
+    async def _mind_the_clock(self) -> None:
+        """Whether it was set, which the ledger is told. Without that a start after our end knows
+        less well when it was: a disk that refuses holds nothing up, and is asked again."""
+        self._intake.mind_the_clock()
         steps = self._intake.untold_steps
         if told := list(steps):
             with suppress(OSError, sqlite3.Error):
@@ -386,8 +386,7 @@ class Collector:
     async def _flushed(self, taken: Waiting) -> None:
         if self._gap_hook is not None:
             self._gap_hook.tell(taken.gaps)
-        self._intake.mind_the_clock()
-        await self._tell_clock_steps()
+        await self._mind_the_clock()
         await self._shapes.keep(self._states)
 
     def _no_longer_written(self, task: asyncio.Task[None]) -> None:
@@ -400,8 +399,7 @@ class Collector:
     async def _drain(self) -> None:
         await self._flusher.finish()
         self._live.close()
-        self._intake.mind_the_clock()
-        await self._tell_clock_steps()
+        await self._mind_the_clock()
         for state in self._states:
             self._intake.tell(state, state.continuity.settle(None))
         await self._flusher.flush()

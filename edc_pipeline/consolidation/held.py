@@ -15,7 +15,7 @@ from edc_pipeline.consolidation.certificate import Certificate
 from edc_pipeline.market_day import parse_day
 from edc_pipeline.spool.layout import batch_files, batch_names
 from edc_pipeline.spool.micro_batch import UnreadableBatch, read_footer
-from edc_pipeline.spool.replaced import replaced_in
+from edc_pipeline.spool.replaced import damaged_beside_theirs, replaced_in
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def in_spool(certificate: Certificate, spool: Path) -> InSpool:
     for path in there:
         with suppress(UnreadableBatch, OSError):
             footers[path] = read_footer(path)
-    replaced = replaced_in(footers)
+    replaced = replaced_in(footers, damaged_beside_theirs(footers))
     found = InSpool(names={path.name for path in there} | replaced)
     for path in there:
         # What a compacted one replaces is left over beside it, and counts no more.

@@ -106,8 +106,9 @@ def _look(spool: Path, event_type: EventType, day: dt.date) -> Plan:
         except (UnreadableBatch, OSError) as error:
             set_aside.append(put_aside(path, error))
     footers = {batch.path: batch.footer for batch in batches}
-    replaced, instead = replaced_in(footers), set[str]()
-    for path in damaged_beside_theirs(footers):
+    damaged, instead = damaged_beside_theirs(footers), set[str]()
+    replaced = replaced_in(footers, damaged)
+    for path in damaged:
         if {p.name for p in footers}.issuperset(footers[path].replaces):
             said = UnreadableBatch("it is damaged; all that it was put together of is read instead")
             set_aside.append(put_aside(path, said, 0))

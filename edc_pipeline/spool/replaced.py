@@ -6,7 +6,7 @@ sound; damage may have come to it since, and then those that are left beside it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edc_pipeline.spool.micro_batch import Footer, is_whole
@@ -23,9 +23,8 @@ def damaged_beside_theirs(footers: Mapping[Path, Footer]) -> set[Path]:
     }
 
 
-def replaced_in(footers: Mapping[Path, Footer]) -> set[str]:
-    """The names that count no more."""
-    damaged = damaged_beside_theirs(footers)
+def replaced_in(footers: Mapping[Path, Footer], damaged: Collection[Path]) -> set[str]:
+    """The names that count no more, where these are damaged beside what they replace."""
     return {
         name for path, footer in footers.items() if path not in damaged for name in footer.replaces
     }

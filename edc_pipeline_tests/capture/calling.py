@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import yaml
 
 from edc_pipeline.capture.collector import Collector
 from edc_pipeline.settings import Settings, load
-from edc_pipeline_tests.capture.test_collector import until
+from edc_pipeline_tests.capture.test_collector import running, until
 
 TRADINGVIEW_SECRET = "hush-tradingview-0123"
 SIGNED_SECRET = "hush-signed-456789ab"
@@ -82,14 +81,9 @@ def url_of(settings: Settings, feed: str) -> str:
 
 @asynccontextmanager
 async def capturing(settings: Settings, name: str = "c1") -> AsyncIterator[Collector]:
-    collector, stop = Collector(settings, name), asyncio.Event()
-    running = asyncio.create_task(collector.run(stop))
-    try:
-        await until(lambda: running.done() or all(f.connections for f in collector.report().feeds))
+    async with running(Collector(settings, name)) as (collector, run):
+        await until(lambda: run.done() or all(f.connections for f in collector.report().feeds))
         yield collector
-    finally:
-        stop.set()
-        await running
 
 
 async def post(url: str, body: bytes, **headers: str) -> tuple[int, Mapping[str, str], str]:

@@ -31,7 +31,7 @@ from edc_pipeline.settings import Settings
 from edc_pipeline.spool.layout import raw_days, raw_segments
 from edc_pipeline.spool.ledger import Gap, Ledger, Source
 from edc_pipeline_tests.capture.numbered_vendor import made_vendor, message, serving
-from edc_pipeline_tests.capture.test_collector import run, until
+from edc_pipeline_tests.capture.test_collector import run, running, until
 from edc_pipeline_tests.capture.test_gaps import made
 
 DAY_S = 86_400
@@ -86,13 +86,8 @@ def settings_of(tmp_path: Path, url: str, **rules: Any) -> Settings:
 
 @asynccontextmanager
 async def capturing(settings: Settings, clock: Clock, name: str) -> AsyncIterator[Collector]:
-    collector, stop = Collector(settings, name, clock=clock), asyncio.Event()
-    running = asyncio.create_task(collector.run(stop))
-    try:
+    async with running(Collector(settings, name, clock=clock)) as (collector, _):
         yield collector
-    finally:
-        stop.set()
-        await running
 
 
 def hears_more(collector: Collector, more: int = 20) -> Callable[[], bool]:

@@ -7,7 +7,8 @@ import asyncio
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ async def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
     while not what():
         assert time.monotonic() < end, "it did not come to that in time"
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(collector: Collector) -> AsyncIterator[tuple[Collector, asyncio.Task[None]]]:
+    """It drains at the end."""
+    stop = asyncio.Event()
+    run = asyncio.create_task(collector.run(stop))
+    try:
+        yield collector, run
+    finally:
+        stop.set()
+        await run
 
 
 async def capture_all(exchange: Exchange, settings: Settings) -> Collector:

@@ -38,6 +38,7 @@ from edc_pipeline_tests.capture.test_collector import (
     capture_all,
     rows_in,
     run,
+    running,
     scripted,
     settings_for,
     until,
@@ -70,13 +71,8 @@ def numbered(tmp_path: Path, url: str, symbols: tuple[str, ...] = ("SPY", "QQQ")
 
 
 async def captured(collector: Collector, done: Callable[[], bool]) -> None:
-    stop = asyncio.Event()
-    capturing = asyncio.create_task(collector.run(stop))
-    try:
+    async with running(collector):
         await until(done, 10)
-    finally:
-        stop.set()
-        await capturing
 
 
 def feed_of(collector: Collector) -> FeedReport:

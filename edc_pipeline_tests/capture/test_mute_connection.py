@@ -32,7 +32,7 @@ from edc_pipeline.spool.ledger import Ledger, Source
 from edc_pipeline.vendors.contract import Vendor, Websocket
 from edc_pipeline.vendors.shards import Shard
 from edc_pipeline_tests.capture.numbered_vendor import Session, made_vendor, message
-from edc_pipeline_tests.capture.test_collector import rows_in, run, until
+from edc_pipeline_tests.capture.test_collector import rows_in, run, running, until
 from edc_pipeline_tests.capture.test_gaps import QUICK, feed_of, made
 
 S = 10**9
@@ -103,13 +103,8 @@ async def capturing(
         **more,
     }
     settings = Settings(data_dir=folder, feeds={"made": feed})
-    collector, stop = Collector(settings, "c1", watch=watch), asyncio.Event()
-    running = asyncio.create_task(collector.run(stop))
-    try:
+    async with running(Collector(settings, "c1", watch=watch)) as (collector, _):
         yield collector
-    finally:
-        stop.set()
-        await running
 
 
 def test_a_mute_shard_is_a_gap_of_its_own_and_connected_anew_alone(

@@ -25,7 +25,7 @@ from edc_pipeline.spool.layout import journal_folder
 from edc_pipeline.spool.ledger import Ledger
 from edc_pipeline.vendors import VENDORS
 from edc_pipeline.vendors.contract import Vendor, Websocket
-from edc_pipeline_tests.capture.test_collector import rows_in, run, settings_for, until
+from edc_pipeline_tests.capture.test_collector import rows_in, run, running, settings_for, until
 
 SYMBOLS = ("SPY", "AAPL", "BRK.B", "MSFT", "QQQ")
 LEVEL = {"threshold_level": 0}
@@ -58,13 +58,8 @@ def customs(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @asynccontextmanager
 async def capturing(settings: Settings) -> AsyncIterator[Collector]:
-    collector, stop = Collector(settings, "c1"), asyncio.Event()
-    running = asyncio.create_task(collector.run(stop))
-    try:
+    async with running(Collector(settings, "c1")) as (collector, _):
         yield collector
-    finally:
-        stop.set()
-        await running
 
 
 def spans(spool: Path) -> dict[str, tuple[int, int, set[str]]]:
